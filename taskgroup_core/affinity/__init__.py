@@ -1,0 +1,1 @@
+"""Estimators of task affinity, and f(S, t) by full training."""

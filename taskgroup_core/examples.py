@@ -1,0 +1,86 @@
+"""Examples in long format: one row per (input, task, label); most pairs may be missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from taskgroup_core.errors import InputError
+from taskgroup_core.tasks import Task
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Rows (input, task, label).
+
+    Parameters
+    ----------
+    input_index : row of the problem's inputs, int64 with shape (E,).
+    task_index : task of the row, int64 with shape (E,).
+    label : 0 or 1 for binary tasks, any number for regression; float32, shape (E,).
+
+    Raises
+    ------
+    InputError : shapes that differ, negative indices, a label that is NaN or infinite, or a (input, task) pair twice.
+    """
+
+    input_index: Tensor
+    task_index: Tensor
+    label: Tensor
+
+    def __post_init__(self) -> None:
+        shapes = {tuple(x.shape) for x in (self.input_index, self.task_index, self.label)}
+        if len(shapes) != 1 or self.label.ndim != 1:
+            raise InputError("examples", f"shapes {sorted(shapes)}", "Give three vectors of one length.")
+        if not torch.isfinite(self.label).all():
+            raise InputError("label", "NaN or infinity", "Leave out rows whose label is missing.")
+        if len(self) and (self.input_index.min() < 0 or self.task_index.min() < 0):
+            raise InputError("input_index, task_index", "negative indices", "Count inputs and tasks from 0.")
+        if len(self):
+            key = self.input_index * (int(self.task_index.max()) + 1) + self.task_index
+            if key.unique().numel() < len(self):
+                raise InputError("examples", "the same (input, task) pair twice", "Keep one label per pair.")
+
+    def __len__(self) -> int:
+        return int(self.label.shape[0])
+
+    def of_tasks(self, tasks: Sequence[int]) -> Examples:
+        """The rows of some tasks (indices), in their present order."""
+        keep = torch.isin(self.task_index, torch.as_tensor(list(tasks), dtype=torch.int64))
+        return Examples(self.input_index[keep], self.task_index[keep], self.label[keep])
+
+    def table(self, n_tasks: int) -> tuple[Tensor, Tensor]:
+        """The same rows as a table: the u inputs used, shape (u,), and labels with shape (u, n_tasks), NaN = missing."""
+        used, row = self.input_index.unique(return_inverse=True)
+        labels = torch.full((used.numel(), n_tasks), torch.nan, dtype=self.label.dtype)
+        labels[row, self.task_index] = self.label
+        return used, labels
+
+
+def check_examples(examples: Examples, tasks: Sequence[Task], n_inputs: int, split: str) -> None:
+    """Check that a split of a problem can be learnt from and scored.
+
+    Raises
+    ------
+    InputError : an index out of range, a task without examples, a label that does not fit its task's kind,
+        or a binary task with one class only.
+    """
+    if len(examples) and int(examples.input_index.max()) >= n_inputs:
+        raise InputError(f"{split}.input_index", str(int(examples.input_index.max())), f"There are {n_inputs} inputs.")
+    if len(examples) and int(examples.task_index.max()) >= len(tasks):
+        raise InputError(f"{split}.task_index", str(int(examples.task_index.max())), f"There are {len(tasks)} tasks.")
+    for index, task in enumerate(tasks):
+        label = examples.label[examples.task_index == index]
+        if not label.numel():
+            raise InputError(split, f"no example of task {task.name!r}", "Remove the task or label some inputs for it.")
+        if task.kind != "binary":
+            continue
+        if not torch.isin(label, torch.tensor([0.0, 1.0])).all():
+            raise InputError(f"{split}.label", f"labels of {task.name!r} other than 0 and 1", "Recode them.")
+        if label.unique().numel() < 2:
+            raise InputError(
+                split, f"one class only for task {task.name!r}", "Give examples of both classes, or drop the task."
+            )

@@ -1,0 +1,1 @@
+"""Per-example gradients, their random projection, and linearisation."""

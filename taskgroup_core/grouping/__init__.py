@@ -1,0 +1,1 @@
+"""Ways to turn an affinity into groups of tasks."""

@@ -1,0 +1,1 @@
+"""Problems: data sets turned into tasks with splits."""

@@ -1,0 +1,64 @@
+"""A problem: tasks, inputs, splits, and how to build the network that learns them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from taskgroup_core.errors import InputError
+from taskgroup_core.examples import Examples, check_examples
+from taskgroup_core.seeds import seeded
+from taskgroup_core.tasks import Task, check_tasks
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Tasks with their examples, and a network for them.
+
+    Parameters
+    ----------
+    name : for records and figures.
+    tasks : the n tasks.
+    inputs : float tensor with shape (N, ...): what the network reads.
+    train, val, test : examples (rows) of the three splits; every task occurs in each.
+    build : makes a freshly initialised network that maps inputs with shape (B, ...) to outputs with shape
+        (B, n): one column a task, in the order of `tasks`. Networks for a subset have all columns too; those
+        of other tasks get no gradient, so the subset's network is the same function as one without them.
+
+    Raises
+    ------
+    InputError : see `check_tasks` and `check_examples`; inputs that are NaN or infinite.
+    """
+
+    name: str
+    tasks: tuple[Task, ...]
+    inputs: Tensor
+    train: Examples
+    val: Examples
+    test: Examples
+    build: Callable[[], nn.Module]
+
+    def __post_init__(self) -> None:
+        check_tasks(self.tasks)
+        if not torch.isfinite(self.inputs).all():
+            raise InputError("inputs", "NaN or infinity", "Impute or remove those inputs.")
+        for split in ("train", "val", "test"):
+            check_examples(getattr(self, split), self.tasks, len(self.inputs), split)
+
+    @property
+    def n_tasks(self) -> int:
+        """Number of tasks, n."""
+        return len(self.tasks)
+
+    @property
+    def task_names(self) -> Sequence[str]:
+        """The n task names."""
+        return [task.name for task in self.tasks]
+
+    def network(self, seed: int) -> nn.Module:
+        """A network initialised from `seed`, on the CPU: the same weights on every device."""
+        with seeded(seed, "initialisation"):
+            return self.build()

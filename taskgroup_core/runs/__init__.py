@@ -1,0 +1,1 @@
+"""Run records: experiments, provenance, storage, recordings, execution of notebooks."""

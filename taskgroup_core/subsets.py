@@ -1,0 +1,73 @@
+"""Sets of tasks trained together, as boolean membership matrices with shape (m, n): row = subset, column = task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from taskgroup_core.errors import InputError
+from taskgroup_core.seeds import numpy_generator
+
+Subsets = NDArray[np.bool_]
+
+
+def check_subsets(subsets: ArrayLike, n_tasks: int) -> Subsets:
+    """Return `subsets` as a boolean matrix with shape (m, n_tasks).
+
+    Raises
+    ------
+    InputError : not boolean (or 0/1), wrong shape, or an empty subset.
+    """
+    array = np.asarray(subsets)
+    if array.ndim != 2 or array.shape[1] != n_tasks:
+        raise InputError("subsets", f"shape {array.shape}", f"Give a membership matrix with shape (m, {n_tasks}).")
+    if array.dtype != np.bool_ and not np.isin(array, (0, 1)).all():
+        raise InputError("subsets", "values other than 0 and 1", "Give booleans: True where the task is a member.")
+    empty = np.flatnonzero(~array.astype(bool).any(axis=1))
+    if empty.size:
+        raise InputError("subsets", f"no task in row {empty[0]}", "Remove empty subsets.")
+    return array.astype(bool)
+
+
+def membership(groups: Iterable[Sequence[int]], n_tasks: int) -> Subsets:
+    """Membership matrix with shape (m, n_tasks) of subsets given as lists of task indices.
+
+    Raises
+    ------
+    InputError : an index outside 0 to n_tasks - 1, or an empty subset.
+    """
+    rows = [list(group) for group in groups]
+    matrix = np.zeros((len(rows), n_tasks), dtype=bool)
+    for row, group in enumerate(rows):
+        if any(not 0 <= task < n_tasks for task in group):
+            raise InputError("groups", f"task indices {group}", f"Use indices from 0 to {n_tasks - 1}.")
+        matrix[row, group] = True
+    return check_subsets(matrix, n_tasks)
+
+
+def singletons(n_tasks: int) -> Subsets:
+    """The n subsets of one task, with shape (n, n)."""
+    return np.eye(n_tasks, dtype=bool)
+
+
+def pairs(n_tasks: int) -> Subsets:
+    """All {i, j} with i <= j (so the n singletons too), with shape (n (n + 1) / 2, n); GRAD-TAG, Example 2.2."""
+    return np.vstack([singletons(n_tasks), membership(combinations(range(n_tasks), 2), n_tasks)])
+
+
+def sample_subsets(n_tasks: int, size: int, m: int, seed: int) -> Subsets:
+    """Draw m subsets of `size` tasks, each uniformly over all such subsets, independently; GRAD-TAG, Example 2.3.
+
+    Raises
+    ------
+    InputError : a size outside 1 to n_tasks, or m < 1.
+    """
+    if not 1 <= size <= n_tasks:
+        raise InputError("size", str(size), f"Use a subset size from 1 to the number of tasks, {n_tasks}.")
+    if m < 1:
+        raise InputError("m", str(m), "Draw at least one subset.")
+    generator = numpy_generator(seed, "subsets")
+    return membership((generator.permutation(n_tasks)[:size].tolist() for _ in range(m)), n_tasks)
