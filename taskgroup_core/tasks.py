@@ -9,6 +9,7 @@ from typing import Literal, get_args
 from taskgroup_core.errors import InputError
 
 Kind = Literal["binary", "regression"]
+METRICS = {"binary": ("f1", "accuracy"), "regression": ("r2",)}
 
 
 @dataclass(frozen=True)
@@ -19,11 +20,11 @@ class Task:
     ----------
     name : unique within its problem.
     kind : "binary" (labels 0 and 1; the network's output is the logit of 1) or "regression".
-    metric : name of the score reported for it (see `taskgroup_core.metrics`); higher is better.
+    metric : name of the score reported for it, one of `METRICS[kind]` (see `taskgroup_core.scores`); higher is better.
 
     Raises
     ------
-    InputError : unknown kind.
+    InputError : unknown kind, or a metric that does not belong to it.
     """
 
     name: str
@@ -33,6 +34,10 @@ class Task:
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
             raise InputError("kind", repr(self.kind), f"Use one of {', '.join(get_args(Kind))}.")
+        if self.metric not in METRICS[self.kind]:
+            raise InputError(
+                "metric", f"{self.metric!r} for a {self.kind} task", f"Use one of {', '.join(METRICS[self.kind])}."
+            )
 
 
 def check_tasks(tasks: Sequence[Task]) -> tuple[Task, ...]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +14,8 @@ from taskgroup_core.errors import InputError
 from taskgroup_core.examples import Examples, check_examples
 from taskgroup_core.seeds import seeded
 from taskgroup_core.tasks import Task, check_tasks
+
+Split = Literal["train", "val", "test"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class Problem:
         check_tasks(self.tasks)
         if not torch.isfinite(self.inputs).all():
             raise InputError("inputs", "NaN or infinity", "Impute or remove those inputs.")
-        for split in ("train", "val", "test"):
+        for split in get_args(Split):
             check_examples(getattr(self, split), self.tasks, len(self.inputs), split)
 
     @property
@@ -57,6 +61,14 @@ class Problem:
     def task_names(self) -> Sequence[str]:
         """The n task names."""
         return [task.name for task in self.tasks]
+
+    @cached_property
+    def _tables(self) -> dict[str, tuple[Tensor, Tensor]]:
+        return {split: getattr(self, split).table(self.n_tasks) for split in get_args(Split)}
+
+    def table(self, split: Split) -> tuple[Tensor, Tensor]:
+        """A split as a table: the u inputs it uses, int64 (u,), and their labels (u, n), NaN where missing."""
+        return self._tables[split]
 
     def network(self, seed: int) -> nn.Module:
         """A network initialised from `seed`, on the CPU: the same weights on every device."""

@@ -1,0 +1,43 @@
+"""Floating-point operations, counted by torch's own counter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+
+def count_flops(function: Callable[[], object]) -> int:
+    """Run `function` once and return the operations torch counted in it (a multiply-add is two).
+
+    Matrix products, convolutions and attention are counted, forward, backward and forward-mode alike;
+    elementwise work is not, which is also how papers in the field count.
+    """
+    with FlopCounterMode(display=False) as counter:
+        function()
+    return int(counter.get_total_flops())
+
+
+def network_flops(network: nn.Module, row: Tensor) -> tuple[int, int]:
+    """Operations per input row of (a forward pass, a forward and a backward pass).
+
+    Parameters
+    ----------
+    network : in any mode; its parameters' gradients are left untouched.
+    row : one input with shape (1, ...), on the network's device.
+    """
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    training = network.training
+    network.eval()
+
+    def both() -> None:
+        torch.autograd.grad(network(row).sum(), parameters, allow_unused=True)
+
+    with torch.no_grad():
+        forward = count_flops(lambda: network(row))
+    with torch.enable_grad():
+        forward_backward = count_flops(both)
+    network.train(training)
+    return forward, forward_backward

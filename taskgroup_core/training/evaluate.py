@@ -1,0 +1,41 @@
+"""Scores of a trained network on one split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from taskgroup_core.matrices import FloatArray
+from taskgroup_core.problems.problem import Problem, Split
+from taskgroup_core.scores import SCORES, elementwise_loss
+
+
+def evaluate(
+    outputs: Callable[[Tensor], Tensor],
+    problem: Problem,
+    split: Split,
+    subset: Sequence[int],
+    device: torch.device,
+) -> dict[str, FloatArray]:
+    """Score the tasks of `subset`: "score" (each task's own metric) and "negative_loss", each with shape (n,).
+
+    Parameters
+    ----------
+    outputs : network in evaluation mode, or any function from inputs to outputs with shape (B, n).
+    problem, split : where the examples come from.
+    subset : task indices; the other entries of the result are NaN.
+    device : where `outputs` expects its inputs.
+    """
+    used, labels = problem.table(split)
+    with torch.no_grad():
+        output = outputs(problem.inputs[used].to(device)).cpu()
+    result = {name: np.full(problem.n_tasks, np.nan) for name in ("score", "negative_loss")}
+    for index in subset:
+        task, present = problem.tasks[index], ~labels[:, index].isnan()
+        prediction, label = output[present, index], labels[present, index]
+        result["score"][index] = SCORES[task.metric](prediction, label)
+        result["negative_loss"][index] = -float(elementwise_loss(prediction[:, None], label[:, None], (task,)).mean())
+    return result

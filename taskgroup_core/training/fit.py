@@ -1,0 +1,123 @@
+"""Training of one network on the tasks of one subset."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from taskgroup_core.device import resolve_device
+from taskgroup_core.errors import InputError
+from taskgroup_core.flops import network_flops
+from taskgroup_core.problems.problem import Problem
+from taskgroup_core.scores import elementwise_loss
+from taskgroup_core.seeds import seeded, torch_generator
+from taskgroup_core.tasks import Task
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained: Adam on the mean loss over all labels of a batch.
+
+    Parameters
+    ----------
+    epochs : passes over the inputs that carry a label of the subset.
+    batch_size : inputs a step; each brings the labels it has.
+    learning_rate, weight_decay : of Adam.
+
+    References
+    ----------
+    The values of GRAD-TAG's released code, as the paper gives none for graphs.
+    """
+
+    epochs: int = 100
+    batch_size: int = 1000
+    learning_rate: float = 0.01
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "learning_rate"):
+            if not getattr(self, name) > 0:
+                raise InputError(name, str(getattr(self, name)), "Use a positive number.")
+        if not self.weight_decay >= 0:
+            raise InputError("weight_decay", str(self.weight_decay), "Use 0 or a positive number.")
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained network (in evaluation mode), the mean training loss of each epoch, and what it cost."""
+
+    network: nn.Module
+    losses: tuple[float, ...]
+    flops: int
+    seconds: float
+
+
+def mean_loss(output: Tensor, label: Tensor, tasks: tuple[Task, ...]) -> Tensor:
+    """Mean loss over the labels that are there; `label` has NaN where one is missing, both have shape (B, n)."""
+    present = ~label.isnan()
+    loss = elementwise_loss(output, label.nan_to_num(), tasks)
+    return (loss * present).sum() / present.sum()
+
+
+def fit(
+    problem: Problem,
+    subset: Sequence[int],
+    recipe: Recipe,
+    seed: int,
+    device: str | torch.device = "auto",
+    start: nn.Module | None = None,
+) -> Fitted:
+    """Train one network on the training examples of the tasks in `subset`, all combined (GRAD-TAG, Definition 2.1).
+
+    Parameters
+    ----------
+    problem : the tasks, inputs and network.
+    subset : task indices.
+    recipe : optimiser settings.
+    seed : decides the initialisation, the order of the inputs and the dropout.
+    device : where to train.
+    start : a network to fine-tune, left unchanged; without it a new one is initialised from `seed`.
+
+    Raises
+    ------
+    InputError : an empty subset, an unknown task index, or a loss that turned NaN or infinite.
+    """
+    members = sorted(set(subset))
+    if not members or not 0 <= members[0] <= members[-1] < problem.n_tasks:
+        raise InputError("subset", str(list(subset)), f"Give task indices from 0 to {problem.n_tasks - 1}.")
+    begun = time.perf_counter()
+    place = resolve_device(device)
+    network = problem.network(seed)
+    if start is not None:
+        network.load_state_dict(start.state_dict())
+    network = network.to(place)
+    tasks = tuple(problem.tasks[index] for index in members)
+    used, labels = problem.table("train")
+    labels = labels[:, members]
+    known = (~labels.isnan()).any(dim=1)
+    inputs, labels = problem.inputs[used[known]].to(place), labels[known].to(place)
+    columns = slice(None) if len(members) == problem.n_tasks else torch.tensor(members, device=place)
+    optimiser = torch.optim.Adam(network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
+    order = torch_generator(seed, "order", *members)
+    per_row = network_flops(network, inputs[:1])[1]
+    losses = []
+    network.train()
+    with seeded(seed, "dropout", *members):
+        for _ in range(recipe.epochs):
+            total = torch.zeros((), device=place)
+            for batch in torch.randperm(len(inputs), generator=order).to(place).split(recipe.batch_size):
+                optimiser.zero_grad(set_to_none=True)
+                loss = mean_loss(network(inputs[batch])[:, columns], labels[batch], tasks)
+                loss.backward()
+                optimiser.step()
+                total += loss.detach() * len(batch)
+            losses.append(total / len(inputs))
+    curve = tuple(torch.stack(losses).tolist())
+    if not all(value == value and abs(value) != float("inf") for value in curve):
+        raise InputError("recipe", f"a training loss of {curve[-1]}", "Lower the learning rate or rescale the inputs.")
+    flops = per_row * len(inputs) * recipe.epochs
+    return Fitted(network.eval(), curve, flops, time.perf_counter() - begun)
