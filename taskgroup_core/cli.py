@@ -1,0 +1,131 @@
+"""The command line: `taskgroup`, or `python -m taskgroup_core`."""
+
+from __future__ import annotations
+
+import json
+import platform
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from typer.core import TyperGroup
+
+import taskgroup_core
+from taskgroup_core.errors import InputError, MissingExtra
+from taskgroup_core.runs import carry as wheels
+from taskgroup_core.runs import recorder
+from taskgroup_core.runs.checkpoint import OutOfTime
+
+BAD_INPUT = 2
+UNFINISHED = 75  # EX_TEMPFAIL of sysexits.h: no failure, try again
+INTERRUPTED = 130
+
+
+class _OneLineErrors(TyperGroup):
+    """Bad input ends in one line on stderr, not in a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (InputError, MissingExtra) as error:
+            typer.echo(f"error: {' '.join(str(error).splitlines())}", err=True)
+            raise typer.Exit(BAD_INPUT) from error
+
+
+app = typer.Typer(
+    cls=_OneLineErrors,
+    help="Which tasks should a neural network learn together?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command()
+def record(
+    name: Annotated[str | None, typer.Argument(help="A recording; --plan lists them.")] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="List all: missing or stale, cost.")] = False,
+    out: Annotated[Path, typer.Option(help="Folder of the records.")] = recorder.RECORDED,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    minutes: Annotated[float, typer.Option(help="Begin no slice after that many minutes.")] = 9.0,
+    restart: Annotated[bool, typer.Option("--restart", help="Drop finished slices and begin again.")] = False,
+) -> None:
+    """Make one paper-scale recording, in slices: run the same command again until it is finished."""
+    if plan:
+        _print_plan(out)
+        return
+    if name is None:
+        raise InputError("NAME", "none", "Name a recording; taskgroup record --plan lists them.")
+    again = f"Finished slices are in {out / name}.partial: run the same command again to go on."
+    try:
+        recorder.record(name, out, device, minutes, restart, tell=_tell)
+    except OutOfTime as error:
+        typer.echo(f"{name}: {error}. {again}", err=True)
+        raise typer.Exit(UNFINISHED) from error
+    except KeyboardInterrupt as error:
+        typer.echo(f"{name}: interrupted. {again}", err=True)
+        raise typer.Exit(INTERRUPTED) from error
+
+
+@app.command()
+def execute(
+    names: Annotated[list[str] | None, typer.Argument(help="Beginnings of chapter names; all where none.")] = None,
+    scale: Annotated[str, typer.Option(help="smoke, embedded or paper.")] = "embedded",
+    out: Annotated[Path, typer.Option(help="Folder of the executed copies.")] = Path("build/executed"),
+    parameter: Annotated[
+        list[str] | None, typer.Option("--parameter", "-p", metavar="KEY=VALUE", help="A notebook parameter.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Execute even where nothing changed.")] = False,
+) -> None:
+    """Execute chapters of the book at a scale; unchanged ones are reused."""
+    from taskgroup_core.runs import notebooks
+    from taskgroup_core.runs.notebook_files import find_chapters
+
+    values = dict(_key_and_value(text) for text in parameter or [])
+    try:
+        notebooks.execute(find_chapters(names or []), scale, out, values, force)
+    except notebooks.ChapterFailed as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
+@app.command()
+def carry(
+    folder: Annotated[Path, typer.Argument(help="Where to put the wheels.")],
+    python: Annotated[str, typer.Option(help="Version of Python there.")] = "3.12",
+) -> None:
+    """Download the wheels that a bare machine (torch, numpy, scipy, scikit-learn, pandas, ...) lacks."""
+    for path in wheels.carry(folder, python):
+        typer.echo(f"{path} ({path.stat().st_size / 2**20:.1f} MiB)")
+
+
+@app.command()
+def version() -> None:
+    """The versions of this package, of Python and of torch."""
+    python = platform.python_version()
+    typer.echo(f"taskgroup_core {taskgroup_core.__version__}, Python {python}, torch {torch.__version__}")
+
+
+def _tell(sentence: str) -> None:
+    typer.echo(sentence, err=True)
+
+
+def _print_plan(folder: Path) -> None:
+    table = [("name", "status", "minutes on an H100", "GiB", "why")]
+    for row in recorder.plan(folder):
+        table.append((row.name, row.status, f"{row.minutes:g}", f"{row.memory_gib:g}", row.reason))
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for cells in table:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip())
+
+
+def _key_and_value(text: str) -> tuple[str, Any]:
+    """KEY=VALUE taken apart; the value as JSON (3, 0.5, true, [1, 2]), plain text where it is none."""
+    key, sign, value = text.partition("=")
+    if not (key and sign):
+        raise InputError("-p", repr(text), "Write KEY=VALUE, such as -p seed=1.")
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        return key, value

@@ -1,0 +1,103 @@
+"""The paper-scale runs the book wants recorded, and what each costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from taskgroup_core.errors import InputError
+from taskgroup_core.runs.checkpoint import Checkpoint, Deadline
+from taskgroup_core.runs.record import RunRecord
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One run the book wants recorded.
+
+    Parameters
+    ----------
+    name : of the record and its files.
+    title : what it measures, in words.
+    chapter : the notebook that shows it.
+    parameters : JSON values, handed to `run`.
+    data : the files it reads, relative to the checkout.
+    minutes, memory_gib, flops : what it costs on an H100: estimates, until a record says what it took.
+    entries : the modules that compute it: the record is stale when one of them, or one they import, has changed.
+    run : computes the record from parameters, device, checkpoint and deadline; raises `OutOfTime` between slices.
+    """
+
+    name: str
+    title: str
+    chapter: str
+    parameters: Mapping[str, Any]
+    data: tuple[Path, ...]
+    minutes: float
+    memory_gib: float
+    flops: float
+    entries: tuple[str, ...]
+    run: Callable[[Mapping[str, Any], torch.device, Checkpoint, Deadline], RunRecord]
+
+
+DEBIAN = tuple(Path("data", "debian", f"{table}.parquet") for table in ("nodes", "edges", "communities"))
+
+
+def _grad_tag_debian(
+    parameters: Mapping[str, Any], device: torch.device, checkpoint: Checkpoint, deadline: Deadline
+) -> RunRecord:
+    # Imported here, so that listing the plan does not import every estimator.
+    from taskgroup_core.problems.communities import community_problem, largest_communities
+    from taskgroup_core.problems.debian import load_debian
+    from taskgroup_core.runs.experiment import GradTagParameters, grad_tag_experiment
+
+    values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in parameters.items()}
+    asked = GradTagParameters(**values)
+    graph = largest_communities(load_debian(), asked.n_tasks)
+    problem = community_problem(graph, n_features=asked.n_features, width=asked.width, seed=asked.seed)
+    data = tuple(str(path) for path in DEBIAN)
+    return grad_tag_experiment(problem, asked, device, checkpoint, deadline, data=data)
+
+
+RECORDINGS: tuple[Recording, ...] = (
+    Recording(
+        name="grad_tag_debian_paper",
+        title="GRAD-TAG end to end on 100 tags of the Debian graph, at the paper's sizes",
+        chapter="04",
+        parameters={
+            "n_tasks": 100,
+            "n_groups": 20,
+            "width": 256,
+            "alpha": 10,
+            "m": 2000,
+            # Full training of all 2,000 subsets and of all pairs is what the estimate is there to spare.
+            "t_star_subsets": 100,
+            "pairwise": False,
+            "dimensions": [50, 100, 200, 400],
+            "ensembles": [1, 3, 5],
+            "seed": 0,
+        },
+        data=DEBIAN,
+        minutes=25,
+        memory_gib=8,
+        flops=1e15,
+        entries=("taskgroup_core.runs.experiment", "taskgroup_core.problems.debian"),
+        run=_grad_tag_debian,
+    ),
+)
+
+
+def find(name: str) -> Recording:
+    """The recording of that name.
+
+    Raises
+    ------
+    InputError : there is none.
+    """
+    for recording in RECORDINGS:
+        if recording.name == name:
+            return recording
+    known = ", ".join(recording.name for recording in RECORDINGS)
+    raise InputError("name", repr(name), f"Recordings: {known}.")
