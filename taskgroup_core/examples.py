@@ -53,7 +53,7 @@ class Examples:
         return Examples(self.input_index[keep], self.task_index[keep], self.label[keep])
 
     def table(self, n_tasks: int) -> tuple[Tensor, Tensor]:
-        """The same rows as a table: the u inputs used, shape (u,), and labels with shape (u, n_tasks), NaN = missing."""
+        """The same rows as a table: the u inputs used, shape (u,), and labels (u, n_tasks), NaN where missing."""
         used, row = self.input_index.unique(return_inverse=True)
         labels = torch.full((used.numel(), n_tasks), torch.nan, dtype=self.label.dtype)
         labels[row, self.task_index] = self.label

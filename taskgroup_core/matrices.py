@@ -15,9 +15,7 @@ from taskgroup_core.subsets import Subsets, check_subsets
 FloatArray = NDArray[np.float64]
 
 
-def make_scores(
-    values: Mapping[str, ArrayLike], subsets: Subsets, tasks: Sequence[str], **attrs: Any
-) -> xr.Dataset:
+def make_scores(values: Mapping[str, ArrayLike], subsets: Subsets, tasks: Sequence[str], **attrs: Any) -> xr.Dataset:
     """Scores f(S, t): one variable per metric, each with dims ("subset", "task"), higher is better, NaN outside S.
 
     Parameters

@@ -19,7 +19,9 @@ def small_problem(network: str = "linear", n_tasks: int = 4, n_inputs: int = 300
     shape = (n_inputs, n_features) if network == "linear" else (n_inputs, 2, n_features)
     inputs = torch.randn(shape, generator=generator)
     families = torch.randn(2, n_features, generator=generator)
-    weights = torch.stack([families[t % 2] + 0.5 * torch.randn(n_features, generator=generator) for t in range(n_tasks)])
+    weights = torch.stack(
+        [families[t % 2] + 0.5 * torch.randn(n_features, generator=generator) for t in range(n_tasks)]
+    )
     flat = inputs if network == "linear" else inputs.mean(dim=1)
     labels = (flat @ weights.T + 2.5 * torch.randn(n_inputs, n_tasks, generator=generator) > 0.3).float()
     split = torch.rand(n_inputs, n_tasks, generator=generator)

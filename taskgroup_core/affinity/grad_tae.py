@@ -87,7 +87,7 @@ class GradTAE:
         meta: Sequence[nn.Module],
         *,
         dimension: int | None = 200,
-        C: float = 1.0,  # noqa: N803 - scikit-learn's name
+        C: float = 1.0,
         offset: bool = True,
         seed: int = 0,
         device: str | torch.device = "auto",

@@ -37,7 +37,7 @@ def logistic_regression(
     features: Tensor,
     label: Tensor,
     offset: Tensor,
-    C: float,  # noqa: N803 - scikit-learn's name
+    C: float,
     tolerance: float = 1e-8,
     max_iterations: int = 100,
 ) -> Regression:

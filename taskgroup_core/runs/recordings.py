@@ -49,16 +49,14 @@ def _grad_tag_debian(
     parameters: Mapping[str, Any], device: torch.device, checkpoint: Checkpoint, deadline: Deadline
 ) -> RunRecord:
     # Imported here, so that listing the plan does not import every estimator.
-    from taskgroup_core.problems.communities import community_problem, largest_communities
-    from taskgroup_core.problems.debian import load_debian
-    from taskgroup_core.runs.experiment import GradTagParameters, grad_tag_experiment
+    from taskgroup_core.problems.debian import debian_problem
+    from taskgroup_core.runs.experiment import grad_tag_experiment
+    from taskgroup_core.runs.grad_tag_parameters import GradTagParameters
 
     values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in parameters.items()}
     asked = GradTagParameters(**values)
-    graph = largest_communities(load_debian(), asked.n_tasks)
-    problem = community_problem(graph, n_features=asked.n_features, width=asked.width, seed=asked.seed)
-    data = tuple(str(path) for path in DEBIAN)
-    return grad_tag_experiment(problem, asked, device, checkpoint, deadline, data=data)
+    problem = debian_problem(asked.n_tasks, seed=asked.seed)
+    return grad_tag_experiment(problem, asked, device, checkpoint, deadline, data=DEBIAN)
 
 
 RECORDINGS: tuple[Recording, ...] = (
@@ -69,14 +67,16 @@ RECORDINGS: tuple[Recording, ...] = (
         parameters={
             "n_tasks": 100,
             "n_groups": 20,
-            "width": 256,
             "alpha": 10,
             "m": 2000,
             # Full training of all 2,000 subsets and of all pairs is what the estimate is there to spare.
             "t_star_subsets": 100,
             "pairwise": False,
+            "replicates": 2,
             "dimensions": [50, 100, 200, 400],
             "ensembles": [1, 3, 5],
+            # The machine that records has Clarabel and not SCS (see `carry`).
+            "solver": "CLARABEL",
             "seed": 0,
         },
         data=DEBIAN,

@@ -63,6 +63,20 @@ def mean_loss(output: Tensor, label: Tensor, tasks: tuple[Task, ...]) -> Tensor:
     return (loss * present).sum() / present.sum()
 
 
+def labelled_rows(problem: Problem, members: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """The u inputs with a training label of some member, int64 (u,), and their labels with shape (u, members)."""
+    used, labels = problem.table("train")
+    labels = labels[:, list(members)]
+    known = (~labels.isnan()).any(dim=1)
+    return used[known], labels[known]
+
+
+def training_flops(problem: Problem, subset: Sequence[int], recipe: Recipe) -> int:
+    """What `fit` will count for this subset, without training."""
+    per_row = network_flops(problem.network(0), problem.inputs[:1])[1]
+    return per_row * len(labelled_rows(problem, sorted(set(subset)))[0]) * recipe.epochs
+
+
 def fit(
     problem: Problem,
     subset: Sequence[int],
@@ -96,14 +110,11 @@ def fit(
         network.load_state_dict(start.state_dict())
     network = network.to(place)
     tasks = tuple(problem.tasks[index] for index in members)
-    used, labels = problem.table("train")
-    labels = labels[:, members]
-    known = (~labels.isnan()).any(dim=1)
-    inputs, labels = problem.inputs[used[known]].to(place), labels[known].to(place)
+    used, labels = labelled_rows(problem, members)
+    inputs, labels = problem.inputs[used].to(place), labels.to(place)
     columns = slice(None) if len(members) == problem.n_tasks else torch.tensor(members, device=place)
     optimiser = torch.optim.Adam(network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
     order = torch_generator(seed, "order", *members)
-    per_row = network_flops(network, inputs[:1])[1]
     losses = []
     network.train()
     with seeded(seed, "dropout", *members):
@@ -119,5 +130,4 @@ def fit(
     curve = tuple(torch.stack(losses).tolist())
     if not all(value == value and abs(value) != float("inf") for value in curve):
         raise InputError("recipe", f"a training loss of {curve[-1]}", "Lower the learning rate or rescale the inputs.")
-    flops = per_row * len(inputs) * recipe.epochs
-    return Fitted(network.eval(), curve, flops, time.perf_counter() - begun)
+    return Fitted(network.eval(), curve, training_flops(problem, members, recipe), time.perf_counter() - begun)

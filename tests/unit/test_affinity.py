@@ -64,7 +64,7 @@ def test_a_pair_never_sampled_is_nan_and_a_missing_pair_is_an_error():
 def regression_case():
     generator = torch.Generator().manual_seed(0)
     features = torch.randn(120, 7, generator=generator, dtype=torch.float64)
-    label = (features @ torch.randn(7, generator=generator, dtype=torch.float64) > torch.randn(120, generator=generator))
+    label = features @ torch.randn(7, generator=generator, dtype=torch.float64) > torch.randn(120, generator=generator)
     return features, label.double(), torch.randn(120, generator=generator, dtype=torch.float64)
 
 
