@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from taskgroup_core.affinity.subset_regression import logistic_regression
 from taskgroup_core.device import resolve_device
 from taskgroup_core.errors import InputError
-from taskgroup_core.flops import count_flops, network_flops
+from taskgroup_core.flops import count_flops
 from taskgroup_core.gradients.flat import FlatNetwork
 from taskgroup_core.gradients.projection import GaussianProjection, IdentityProjection, projected_gradients
 from taskgroup_core.matrices import FloatArray, make_scores
@@ -153,7 +153,7 @@ class GradTAE:
     def _scores_of_one(self, linearised: _Linearised, member: Subsets) -> dict[str, FloatArray]:
         """Lines 5 to 8 for one meta-initialisation: regress, lift by Eq. (5), run the network."""
         solutions = torch.stack([self._regress(linearised, row) for row in member])
-        forward = network_flops(linearised.flat.network, self._inputs[:1])[0]
+        forward = self.problem.row_flops[0]
         self.flops += len(member) * (
             forward * self._validation_rows + 2 * linearised.projection.dimension * len(linearised.theta)
         )

@@ -27,9 +27,9 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
     "games": ("use::gameplaying", "uitoolkit::sdl"),
     "sound": ("works-with::audio", "use::playing"),
     "desktops": ("suite::kde", "suite::gnome"),
-    "documents": ("works-with::text", "use::editing", "works-with-format::tex"),
+    "documents": ("works-with::text", "use::editing"),
     "pictures": ("works-with::image", "use::viewing"),
-    "servers": ("interface::daemon", "network::server", "works-with::mail"),
+    "servers": ("interface::daemon", "network::server"),
 }
 TEACHING_TAGS = tuple(tag for tags in FIELDS.values() for tag in tags)
 SMOKE_TAGS = FIELDS["games"] + FIELDS["sound"] + FIELDS["desktops"]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from taskgroup_core.errors import InputError
 from taskgroup_core.examples import Examples, check_examples
+from taskgroup_core.flops import network_flops
 from taskgroup_core.seeds import seeded
 from taskgroup_core.tasks import Task, check_tasks
 
@@ -69,6 +70,11 @@ class Problem:
     def table(self, split: Split) -> tuple[Tensor, Tensor]:
         """A split as a table: the u inputs it uses, int64 (u,), and their labels (u, n), NaN where missing."""
         return self._tables[split]
+
+    @cached_property
+    def row_flops(self) -> tuple[int, int]:
+        """Operations per input row of its network: forward, and forward with backward (see `network_flops`)."""
+        return network_flops(self.network(0), self.inputs[:1])
 
     def network(self, seed: int) -> nn.Module:
         """A network initialised from `seed`, on the CPU: the same weights on every device."""

@@ -66,7 +66,7 @@ def study_affinities(p: GradTagParameters, slices: Slices) -> AffinityStudy:
     distances: list[dict[str, Any]] = []
     ceilings: dict[str, dict[str, float]] = {kind: {} for kind in subsets}
     for kind, metric in study.truth:
-        guesses = {name: study.estimates[name][kind, metric] for name in study.estimates}
+        guesses = {name: made[kind, metric] for name, made in study.estimates.items() if (kind, metric) in made}
         judged, ceilings[kind][metric] = judge(study.truth[kind, metric], guesses, single[metric])
         for row in judged:
             flops = study.flops.get(row["estimate"], {}).get(kind)
@@ -102,20 +102,23 @@ def _estimate(
     study.spent["meta-initialisations"] = sum(flops for _, flops in metas)
     settings = {f"d={d} M=1": (d, 1, p.C, True) for d in p.dimensions}
     settings |= {f"d={p.dimension} M={size}": (p.dimension, size, p.C, True) for size in p.ensembles}
+    full = dict.fromkeys(settings, subsets)
     settings |= {f"C={C:g}, offset": (p.dimension, 1, C, True) for C in p.penalties}
     settings |= {f"C={C:g}, no offset": (p.dimension, 1, C, False) for C in p.penalties}
+    higher_order = {"higher-order": subsets["higher-order"]}
     estimated: dict[str, dict[str, xr.Dataset]] = {}
     facts = {}
     for name, (dimension, size, C, offset) in settings.items():
-        parts = [slices.estimated(metas[k][0], k, subsets, dimension, C, offset) for k in range(size)]
+        rows = full.get(name, higher_order)
+        parts = [slices.estimated(metas[k][0], k, rows, dimension, C, offset) for k in range(size)]
         training = sum(metas[k][1] for k in range(size))
         # Algorithm 1, line 11: the ensemble's members are estimated apart, so that sizes of M share them.
         estimated[name] = {
-            kind: xr.concat([part[kind][0] for part in parts], "meta").mean("meta", skipna=False) for kind in subsets
+            kind: xr.concat([part[kind][0] for part in parts], "meta").mean("meta", skipna=False) for kind in rows
         }
-        study.flops[name] = {kind: training + sum(part[kind][1] for part in parts) for kind in subsets}
+        study.flops[name] = {kind: training + sum(part[kind][1] for part in parts) for kind in rows}
         study.estimates[name] = {
-            (kind, metric): AFFINITY[kind](estimated[name][kind][metric]) for kind in subsets for metric in METRICS
+            (kind, metric): AFFINITY[kind](estimated[name][kind][metric]) for kind in rows for metric in METRICS
         }
         failed = sum(part[kind][2] for part in parts for kind in part)
         facts[name] = {"d": dimension, "M": size, "C": C, "offset": offset, "regressions_without_minimum": failed}

@@ -22,7 +22,7 @@ class GradTagParameters:
     replicates : trainings of every T* subset, with seeds of their own.
     dimensions : d of the projection, swept at M = 1.
     ensembles : M, swept at `dimension`.
-    penalties : C of the regression, swept at M = 1 and `dimension`, with and without the offset.
+    penalties : C of the regression, swept for higher-order affinity at M = 1 and `dimension`, with and without offset.
     dimension, C : the setting used elsewhere.
     final_replicates : trainings of every group for the final test scores.
     random_groupings : draws of random groups.
@@ -40,7 +40,7 @@ class GradTagParameters:
     replicates: int = 4
     dimensions: tuple[int, ...] = (50, 100, 200, 400)
     ensembles: tuple[int, ...] = (1, 3, 5)
-    penalties: tuple[float, ...] = (0.01, 0.1, 1.0, 10.0)
+    penalties: tuple[float, ...] = (0.01, 0.1, 1.0)
     dimension: int = 200
     C: float = 0.01
     final_replicates: int = 3

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from taskgroup_core.device import resolve_device
 from taskgroup_core.errors import InputError
-from taskgroup_core.flops import network_flops
 from taskgroup_core.problems.problem import Problem
 from taskgroup_core.scores import elementwise_loss
 from taskgroup_core.seeds import seeded, torch_generator
@@ -73,8 +72,7 @@ def labelled_rows(problem: Problem, members: Sequence[int]) -> tuple[Tensor, Ten
 
 def training_flops(problem: Problem, subset: Sequence[int], recipe: Recipe) -> int:
     """What `fit` will count for this subset, without training."""
-    per_row = network_flops(problem.network(0), problem.inputs[:1])[1]
-    return per_row * len(labelled_rows(problem, sorted(set(subset)))[0]) * recipe.epochs
+    return problem.row_flops[1] * len(labelled_rows(problem, sorted(set(subset)))[0]) * recipe.epochs
 
 
 def fit(

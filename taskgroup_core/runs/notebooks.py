@@ -1,0 +1,149 @@
+"""Execution of the book's chapters at a scale; what was executed is reused only while nothing it rests on changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from taskgroup_core.device import resolve_device
+from taskgroup_core.errors import MissingExtra
+from taskgroup_core.runs.chapter import FIGURES, Chapter, begin, check_names, check_scale
+from taskgroup_core.runs.hashes import code_hash, file_hash
+from taskgroup_core.runs.notebook_files import QUIET, ChapterFailed, declared_parameters, read_notebook
+from taskgroup_core.runs.provenance import PACKAGE, ROOT, versions
+
+__all__ = ["Chapter", "ChapterFailed", "Executed", "begin", "execute"]
+
+DATA = ROOT / "data"
+
+
+@dataclass(frozen=True)
+class Executed:
+    """One chapter's executed copy.
+
+    Parameters
+    ----------
+    path : the executed notebook.
+    seconds : wall time of its execution.
+    reused : whether an earlier execution was taken.
+    """
+
+    path: Path
+    seconds: float
+    reused: bool
+
+
+def execute(
+    notebooks: Iterable[Path],
+    scale: str,
+    out: Path,
+    parameters: Mapping[str, Any] | None = None,
+    force: bool = False,
+    package: Path = PACKAGE,
+    data: Path = DATA,
+) -> list[Executed]:
+    """Execute copies of notebooks through papermill, one kernel at a time, and tell of each on a line of its own.
+
+    An execution is reused while its key is the same: a hash of the notebook's cells, of the package's code, of the
+    data, of the parameters, of the versions that matter and of the kind of device. A copy appears under its name only
+    once all its cells have run.
+
+    Parameters
+    ----------
+    notebooks : the notebooks, each with a cell tagged "parameters".
+    scale : "smoke", "embedded" or "paper".
+    out : copies go to OUT/SCALE/NAME.ipynb, saved figures to OUT/SCALE/figures/NAME/.
+    parameters : further papermill parameters, given to every notebook.
+    force : execute even where an execution could be reused.
+    package, data : folders whose code and whose files (Markdown apart) are part of the key.
+
+    Raises
+    ------
+    InputError : unknown scale, or a parameter that a notebook does not declare.
+    DataError : a notebook that is missing, is no notebook, or has no parameters cell.
+    ChapterFailed : a cell raised an error.
+    MissingExtra : papermill is absent.
+    """
+    values = {**(parameters or {}), "scale": check_scale(scale)}
+    cells = {}
+    for path in notebooks:
+        notebook = read_notebook(path)
+        check_names(list(values), declared_parameters(path, notebook))
+        cells[path] = [[cell["cell_type"], cell["source"]] for cell in notebook["cells"]]
+    files = sorted(file for file in data.rglob("*") if file.is_file() and file.suffix not in (".md", ".pyc"))
+    common = {
+        "package": code_hash(package),
+        "data": {file.relative_to(data).as_posix(): file_hash(file) for file in files},
+        "parameters": values,
+        "versions": versions(),
+        "device": resolve_device(str(values.get("device", "auto"))).type,
+    }
+    keys = {path: _key({**common, "cells": text}) for path, text in cells.items()}
+    done = [_execute_one(path, key, values, Path(out).resolve() / scale, force) for path, key in keys.items()]
+    print(f"chapters executed: {sum(not one.reused for one in done)}, reused: {sum(one.reused for one in done)}")
+    return done
+
+
+def _execute_one(path: Path, key: str, values: Mapping[str, Any], folder: Path, force: bool) -> Executed:
+    target = folder / path.name
+    before = read_notebook(target)["metadata"].get("taskgroup", {}) if target.exists() else {}
+    if before.get("key") == key and not force:
+        print(f"{path.stem}: reused, nothing changed (its execution took {before['seconds']:.0f} s)", flush=True)
+        return Executed(target, before["seconds"], reused=True)
+    expected = f"last time {before['seconds']:.0f} s" if before else "for the first time"
+    print(f"{path.stem}: executing at scale {values['scale']}, {expected}", flush=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        draft, figures = Path(scratch) / path.name, Path(scratch) / "figures"
+        figures.mkdir()
+        started = time.monotonic()
+        _papermill(path, draft, values, figures)
+        seconds = round(time.monotonic() - started, 1)
+        notebook = read_notebook(draft)
+        notebook["metadata"]["taskgroup"] = {"key": key, "seconds": seconds}
+        draft.write_text(json.dumps(notebook), encoding="utf-8")
+        kept = folder / "figures" / path.stem
+        shutil.rmtree(kept, ignore_errors=True)
+        kept.parent.mkdir(exist_ok=True)
+        figures.rename(kept)
+        draft.rename(target)
+    print(f"{path.stem}: executed in {seconds:.0f} s", flush=True)
+    return Executed(target, seconds, reused=False)
+
+
+def _papermill(path: Path, draft: Path, values: Mapping[str, Any], figures: Path) -> None:
+    try:
+        import papermill
+    except ImportError as error:
+        raise MissingExtra("papermill", "notebooks") from error
+    outside = os.environ.get(FIGURES)
+    os.environ[FIGURES] = str(figures)  # the kernel inherits it
+    try:
+        papermill.execute_notebook(
+            path,
+            draft,
+            dict(values),
+            kernel_name="python3",
+            language="python",
+            cwd=path.resolve().parent,
+            extra_arguments=QUIET,
+        )
+    except papermill.PapermillExecutionError as error:
+        where = f"{path.stem}, cell {error.cell_index + 1} (execution count {error.exec_count})"
+        raise ChapterFailed(f"{where}: {error.ename}: {error.evalue}\n{error.source}") from error
+    finally:
+        os.environ.pop(FIGURES)
+        if outside is not None:
+            os.environ[FIGURES] = outside
+
+
+def _key(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
