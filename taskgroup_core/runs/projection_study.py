@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +28,7 @@ class LinearExamples:
     Parameters
     ----------
     gradients : g of each example, float32 with shape (E, p).
+    gram : their inner products, float64 with shape (E, E).
     inputs : the input of each example, with shape (E, ...).
     task_index : int64 with shape (E,).
     label : 0 or 1, float64 with shape (E,).
@@ -34,22 +36,23 @@ class LinearExamples:
     """
 
     gradients: Tensor
+    gram: Tensor
     inputs: Tensor
     task_index: Tensor
     label: Tensor
     offset: Tensor
 
-    def of_tasks(self, tasks: list[int]) -> LinearExamples:
+    def of_tasks(self, tasks: Sequence[int]) -> LinearExamples:
         """The examples of some tasks (indices)."""
-        keep = torch.isin(self.task_index, torch.tensor(tasks, device=self.task_index.device))
-        parts = (self.gradients, self.inputs, self.task_index, self.label, self.offset)
-        return LinearExamples(*(part[keep] for part in parts))
+        keep = torch.isin(self.task_index, torch.tensor(list(tasks), device=self.task_index.device))
+        rows = (self.inputs, self.task_index, self.label, self.offset)
+        return LinearExamples(self.gradients[keep], self.gram[keep][:, keep], *(part[keep] for part in rows))
 
 
 def linear_examples(
-    problem: Problem, network: nn.Module, tasks: list[int], device: str | torch.device = "auto", budget: int = 2**28
+    problem: Problem, network: nn.Module, tasks: Sequence[int], device: str | torch.device = "auto", budget: int = 2**28
 ) -> LinearExamples:
-    """Gradients and outputs of all training examples of some tasks; holds E x p numbers.
+    """Gradients and outputs of all training examples of some tasks; holds E x p and E x E numbers.
 
     Parameters
     ----------
@@ -61,8 +64,8 @@ def linear_examples(
     ------
     InputError : no task, an unknown one, or one that is not binary.
     """
-    if not tasks or not 0 <= min(tasks) <= max(tasks) < problem.n_tasks:
-        raise InputError("tasks", str(tasks), f"Give task indices from 0 to {problem.n_tasks - 1}.")
+    if not len(tasks) or not 0 <= min(tasks) <= max(tasks) < problem.n_tasks:
+        raise InputError("tasks", str(list(tasks)), f"Give task indices from 0 to {problem.n_tasks - 1}.")
     if any(problem.tasks[index].kind != "binary" for index in tasks):
         raise InputError("tasks", "a task that is not binary", "Linearise binary tasks only.")
     place = resolve_device(device)
@@ -72,9 +75,12 @@ def linear_examples(
     size = max(1, budget // (4 * flat.n_parameters))
     slices = zip(inputs.split(size), task_index.split(size), strict=True)
     gradients = torch.cat([per_example_gradients(flat, some, which) for some, which in slices])
+    gram = gradients.new_zeros(len(gradients), len(gradients), dtype=torch.float64)
+    for part in _columns(gradients):
+        gram += part @ part.T
     with torch.no_grad():
         outputs = flat(flat.theta, inputs).gather(1, task_index[:, None])[:, 0]
-    return LinearExamples(gradients, inputs, task_index, rows.label.double().to(place), outputs.double())
+    return LinearExamples(gradients, gram, inputs, task_index, rows.label.double().to(place), outputs.double())
 
 
 def regress_unprojected(examples: LinearExamples, C: float) -> tuple[Tensor, Regression]:
@@ -92,17 +98,18 @@ def regress_unprojected(examples: LinearExamples, C: float) -> tuple[Tensor, Reg
     ----------
     GRAD-TAG, Eq. (3); the representer theorem.
     """
-    gradients = examples.gradients
-    gram = gradients.new_zeros(len(gradients), len(gradients), dtype=torch.float64)
-    for part in gradients.split(2**16, dim=1):  # float64 copies of a part only
-        gram += part.double() @ part.double().T
-    values, vectors = torch.linalg.eigh(gram)
+    values, vectors = torch.linalg.eigh(examples.gram)
     kept = values > 1e-12 * values[-1]  # rounding makes zeros of the others
     root, vectors = values[kept].sqrt(), vectors[:, kept]
     regression = logistic_regression(vectors * root, examples.label, examples.offset, C)
     weights = vectors @ (regression.solution / root)
-    displacement = torch.cat([part.double().T @ weights for part in gradients.split(2**16, dim=1)])
-    return displacement, regression
+    return torch.cat([part.T @ weights for part in _columns(examples.gradients)]), regression
+
+
+def _columns(gradients: Tensor) -> Iterator[Tensor]:
+    """Parts in float64, because a copy of all in float64 would double and triple the memory."""
+    for part in gradients.split(2**16, dim=1):
+        yield part.double()
 
 
 def unprojected_scores(

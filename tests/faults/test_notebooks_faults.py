@@ -1,0 +1,115 @@
+"""Chapters and the book, badly asked for: one clear error each, and nothing half-written."""
+
+from __future__ import annotations
+
+import pytest
+
+from taskgroup_core.errors import DataError, InputError, MissingExtra
+from taskgroup_core.runs import book
+from taskgroup_core.runs.chapter import begin
+from taskgroup_core.runs.notebook_files import ChapterFailed, find_chapters, store_outputs
+from taskgroup_core.runs.notebooks import execute
+
+STANDARD = {"scale": "smoke", "seed": 0, "device": "cpu"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sead": 1}, "parameter 'sead': found a name that the notebook does not declare. Did you mean 'seed'?"),
+        ({"Seed": 1}, "Did you mean 'seed'?"),
+        ({"zzz": [1]}, "Use scale, seed, device."),
+        ({"scale": "embeded"}, "scale: found 'embeded'. Use one of smoke, embedded, paper."),
+        ({"scale": 1}, "scale: found 1"),
+        ({"seed": -1}, "seed: found -1"),
+        ({"seed": 0.5}, "seed: found 0.5"),
+        ({"seed": True}, "seed: found True"),
+        ({"device": "gpu"}, "device: found 'gpu'"),
+    ],
+)
+def test_begin_refuses(changes, message):
+    with pytest.raises(InputError) as caught:
+        begin({**STANDARD, **changes})
+    assert message in str(caught.value)
+
+
+def test_begin_refuses_a_declared_parameter_that_is_not_there():
+    with pytest.raises(InputError, match="sizes: found no such parameter"):
+        begin(dict(STANDARD), declared=["sizes"])
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "../a"])
+def test_a_figure_has_a_plain_name(name):
+    with pytest.raises(InputError, match="plain file name"):
+        begin(dict(STANDARD)).save(None, name)
+
+
+def test_a_misspelt_parameter_stops_before_any_chapter_runs(make_notebook, tmp_path):
+    good, bad = make_notebook(parameters='scale = "smoke"\nsizes = 1'), make_notebook(name="02_other")
+    with pytest.raises(InputError, match="a name that the notebook does not declare"):
+        execute([good, bad], "smoke", tmp_path / "out", {"sizes": 2})
+    with pytest.raises(InputError, match="Did you mean 'seed'"):
+        execute([bad], "smoke", tmp_path / "out", {"sed": 1})
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unknown_scale(make_notebook, tmp_path):
+    with pytest.raises(InputError, match="Use one of smoke, embedded, paper"):
+        execute([make_notebook()], "tiny", tmp_path / "out")
+
+
+def test_a_failing_cell_is_named_and_leaves_the_earlier_copy(make_notebook, tmp_path):
+    path = make_notebook("print('fine')")
+    (done,) = execute([path], "smoke", tmp_path / "out")
+    before = done.path.read_bytes()
+    make_notebook("print('fine')", "raise ValueError('seven')")
+    with pytest.raises(ChapterFailed) as caught:
+        execute([path], "smoke", tmp_path / "out")
+    assert str(caught.value).startswith("01_chapter, cell ")
+    assert "ValueError: seven" in str(caught.value)
+    assert done.path.read_bytes() == before
+    assert sorted(file.name for file in done.path.parent.iterdir()) == ["01_chapter.ipynb", "figures"]
+
+
+def test_a_failing_cell_leaves_the_stored_outputs(make_notebook):
+    path = make_notebook("1 / 0")
+    before = path.read_bytes()
+    with pytest.raises(ChapterFailed, match="ZeroDivisionError"):
+        store_outputs(path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("parameters", [None, "scale = ("])
+def test_a_notebook_without_a_readable_parameters_cell(parameters, make_notebook, tmp_path):
+    with pytest.raises(DataError, match="parameters cell"):
+        execute([make_notebook(parameters=parameters)], "smoke", tmp_path / "out")
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"cells": [', "[]"])
+def test_a_file_that_is_no_notebook(content, tmp_path):
+    path = tmp_path / "broken.ipynb"
+    path.write_text(content)
+    with pytest.raises(DataError, match="no notebook"):
+        execute([path], "smoke", tmp_path / "out")
+
+
+def test_a_missing_notebook(tmp_path):
+    with pytest.raises(DataError, match="no such file"):
+        execute([tmp_path / "none.ipynb"], "smoke", tmp_path / "out")
+
+
+def test_an_unknown_chapter(make_notebook, tmp_path):
+    folder = make_notebook().parent
+    with pytest.raises(InputError, match="Chapters: 01_chapter"):
+        find_chapters(["05"], folder)
+    with pytest.raises(InputError, match="none there"):
+        find_chapters(folder=tmp_path)
+
+
+def test_another_mathjax_than_the_pinned_one(monkeypatch, tmp_path):
+    monkeypatch.setattr(book, "MATHJAX_SHA256", "0" * 64)
+    with pytest.raises(DataError, match="another file than the pinned MathJax"):
+        book.stage(tmp_path / "site", tmp_path / "executed")
+    monkeypatch.setattr(book, "MATHJAX_PACKAGE", "a-package-that-nobody-has")
+    with pytest.raises(MissingExtra, match=r"taskgroup_core\[book\]"):
+        book.stage(tmp_path / "site", tmp_path / "executed")
