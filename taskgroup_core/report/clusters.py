@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LARGEST_WITH_NUMBERS = 12
+LARGEST_WITH_NUMBERS = 8
 MOST_IN_A_ROW = 3
 
 
@@ -31,7 +31,7 @@ def clusters_figure(affinity: xr.DataArray | ArrayLike, groupings: Mapping[str, 
 
     Returns
     -------
-    A figure with one panel per grouping and one colour bar; entries are written into the cells up to 12 tasks.
+    A figure with one panel per grouping and one colour bar; entries are written into the cells up to 8 tasks.
 
     Raises
     ------
