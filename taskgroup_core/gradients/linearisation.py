@@ -22,7 +22,7 @@ def directional_derivative(flat: FlatNetwork, inputs: Tensor, direction: Tensor)
 
 
 def second_directional_derivative(flat: FlatNetwork, inputs: Tensor, direction: Tensor) -> Tensor:
-    """Second derivative v . Hess f . v for every input and output, with shape (B, n): forward mode over forward mode."""
+    """Second derivative v . Hess f . v for every input and output, with shape (B, n): forward over forward mode."""
 
     def first(theta: Tensor) -> Tensor:
         derivative: Tensor = jvp(lambda inner: flat(inner, inputs), (theta,), (direction,))[1]

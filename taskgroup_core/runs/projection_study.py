@@ -1,4 +1,4 @@
-"""GRAD-TAE's regression without any projection, for networks of millions of parameters: in the span of the gradients."""
+"""GRAD-TAE's regression without any projection, in the span of the gradients: p may be in the millions."""
 
 from __future__ import annotations
 
