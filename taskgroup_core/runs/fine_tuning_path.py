@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 
@@ -76,4 +77,4 @@ def _crossing(before: Tensor, after: Tensor, length: float) -> Tensor:
     """The point of norm `length` between `before` and `after`, where |before| < length <= |after|."""
     step = after - before
     a, b, c = (float(x) for x in (step @ step, before @ step, before @ before - length**2))
-    return before + (-b + (b * b - a * c) ** 0.5) / a * step
+    return before + (math.sqrt(max(0.0, b * b - a * c)) - b) / a * step
