@@ -87,8 +87,9 @@ def projected_gradients(
     """P^T g for every example (input_index[e], task_index[e]), with shape (E, d).
 
     Both routes give the same numbers. "forward" differentiates along each column of P, which serves all outputs of an
-    input at once and never forms a gradient: 3 forward passes a column and input. "reverse" forms gradients slice by
-    slice and multiplies them with P. "auto" takes forward mode where an input has 3 labels or more on average.
+    input at once and never forms a gradient: about 2 forward passes a column and input. "reverse" forms gradients slice
+    by slice and multiplies them with P. The counts balance near 2 labels an input; "auto" takes forward mode from 3 on,
+    because its operations come in smaller products.
 
     Parameters
     ----------
