@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from taskgroup_core.errors import InputError, MissingExtra
+from taskgroup_core.grouping.admm import solve_admm
+from taskgroup_core.grouping.certificate import Certificate, certify
 from taskgroup_core.grouping.grouping import Grouper, Labels, average_density
+from taskgroup_core.grouping.local_search import round_by_local_search
 from taskgroup_core.grouping.rounding import Rounding, round_by_average_linkage, round_by_threshold
 from taskgroup_core.matrices import FloatArray
 
@@ -20,8 +24,13 @@ DEFAULT_OPTIONS: dict[str, dict[str, Any]] = {
     # At its own 1e-8 Clarabel gives up on every tenth planted instance with n from 16 to 30 ("optimal_inaccurate").
     "CLARABEL": {"tol_gap_abs": 1e-7, "tol_gap_rel": 1e-7, "tol_feas": 1e-7},
     "SCS": {"eps_abs": 1e-6, "eps_rel": 1e-6, "max_iters": 50_000},
+    "ADMM": {"tolerance": 1e-6, "max_iterations": 20_000},
 }
-ROUNDINGS = {"threshold": round_by_threshold, "average_linkage": round_by_average_linkage}
+ROUNDINGS: dict[str, Callable[[FloatArray, int, FloatArray], Rounding]] = {
+    "threshold": lambda relaxation, n_groups, _: round_by_threshold(relaxation, n_groups),
+    "average_linkage": lambda relaxation, n_groups, _: round_by_average_linkage(relaxation, n_groups),
+    "local_search": round_by_local_search,
+}
 
 
 class SolverError(RuntimeError):
@@ -40,8 +49,9 @@ class SDPGrouper(Grouper):
     Parameters
     ----------
     n_groups : k, from 1 to n.
-    solver : "CLARABEL" or "SCS"; None takes Clarabel up to n = 30 (more accurate) and SCS beyond (far faster there).
-    rounding : "threshold" (the paper's) or "average_linkage".
+    solver : "CLARABEL", "SCS" or "ADMM" (this package's own, see `solve_admm`: no cvxpy needed, and the fastest from
+        n = 100 on); None takes Clarabel up to n = 30 (more accurate) and SCS beyond (far faster there).
+    rounding : "threshold" (the paper's), "average_linkage", or "local_search" (ours: the better of both, improved).
     solver_options : passed to the solver, over this module's `DEFAULT_OPTIONS`; for example {"max_iters": 100_000}.
 
     Attributes
@@ -49,7 +59,10 @@ class SDPGrouper(Grouper):
     relaxation_ : X, with shape (n, n).
     relaxation_objective_ : <T, X> / k, in the affinity's unit, comparable with `objective_`.
     bound_ : the same number read as an upper bound on every partition into k groups: true up to the solver's accuracy
-        only; no dual certificate is checked.
+        only.
+    certificate_ : the `Certificate` made from the solver's dual solution: a proof for <T, X>, rounding errors included.
+    certified_bound_ : what it proves of the average density of every partition into k groups, whatever the solver did.
+    certified_gap_ : the gap below, with `certified_bound_` in the place of `bound_`: never below 0.
     gap_ : (bound - objective) / (bound - expected density of a random relabelling of any partition into k groups):
         0 = optimal, 1 = no better than random; unchanged when T is shifted or scaled; may lie below 0 by the solver's
         accuracy; 0 where T gives nothing to gain.
@@ -96,24 +109,30 @@ class SDPGrouper(Grouper):
             raise InputError("solver", repr(self.solver), f"Use one of {', '.join(DEFAULT_OPTIONS)}, or None.")
         solver = self.solver or ("CLARABEL" if n <= LARGEST_FOR_CLARABEL else "SCS")
         centred = _centred(values)
+        multipliers = np.zeros((n, n))
         if n_groups in (1, n):  # one feasible point, and no interior for a solver to walk in
             self.relaxation_ = np.eye(n) if n_groups == n else np.full((n, n), 1 / n)
             self.solver_status_, told = "closed_form", f"With k = {n_groups} and n = {n} only one X is feasible"
         else:
             options = DEFAULT_OPTIONS[solver] | dict(self.solver_options or {})
-            self.relaxation_, self.solver_status_ = _solve(centred, n_groups, solver, options)
+            solve = _solve_admm if solver == "ADMM" else _solve
+            self.relaxation_, multipliers, self.solver_status_ = solve(centred, n_groups, solver, options)
             told = f"{solver} reports {self.solver_status_}"
         # <T, X> = <centred T, X> + n mean(T) because X e = e; this form does not multiply T's offset by X's error.
         offset = n * float(values.mean())
         self.relaxation_objective_ = (float(np.vdot(centred, self.relaxation_)) + offset) / n_groups
         self.bound_ = self.relaxation_objective_
-        self.rounding_: Rounding = ROUNDINGS[self.rounding](self.relaxation_, n_groups)
+        self.certificate_: Certificate = certify(values, n_groups, multipliers)
+        self.certified_bound_ = math.nextafter(self.certificate_.bound / n_groups, math.inf)
+        self.rounding_: Rounding = ROUNDINGS[self.rounding](self.relaxation_, n_groups, values)
         groups = [np.flatnonzero(self.rounding_.labels == group).tolist() for group in range(n_groups)]
         # The mean of X over all relabellings of a partition has one value on the diagonal and one off it.
         random = (float(np.trace(centred)) * (n_groups - 1) / max(n - 1, 1) + offset) / n_groups
-        gain = self.bound_ - random
-        nothing = gain <= 1e-9 * max(float(np.abs(values).max()), 1e-300)
-        self.gap_ = 0.0 if nothing else (self.bound_ - average_density(values, groups)) / gain
+        nothing = self.bound_ - random <= 1e-9 * max(float(np.abs(values).max()), 1e-300)
+        density = average_density(values, groups)
+        self.gap_, self.certified_gap_ = (
+            0.0 if nothing else (bound - density) / (bound - random) for bound in (self.bound_, self.certified_bound_)
+        )
         return self.rounding_.labels, f"{told}. Rounding: {self.rounding_.reason}. {self._advice()}"
 
     def _advice(self) -> str:
@@ -135,19 +154,32 @@ def _centred(values: FloatArray) -> FloatArray:
     return centred
 
 
-def _solve(centred: FloatArray, n_groups: int, solver: str, options: dict[str, Any]) -> tuple[FloatArray, str]:
-    """X and the solver's status word."""
+def _solve_admm(
+    centred: FloatArray, n_groups: int, solver: str, options: dict[str, Any]
+) -> tuple[FloatArray, FloatArray, str]:
+    """X, the multipliers of X >= 0, and a status word as cvxpy's."""
+    try:
+        result = solve_admm(centred, n_groups, **options)
+    except TypeError as error:
+        raise InputError("solver_options", str(error), f"Use names of options that {solver} has.") from error
+    return result.relaxation, result.multipliers, "optimal" if result.converged else "optimal_inaccurate"
+
+
+def _solve(
+    centred: FloatArray, n_groups: int, solver: str, options: dict[str, Any]
+) -> tuple[FloatArray, FloatArray, str]:
+    """X, the multipliers of X >= 0 in the unit of `centred`, and the solver's status word."""
     try:
         import cvxpy
     except ImportError as error:
         raise MissingExtra("cvxpy", "solve") from error
     cp: Any = cvxpy  # its names are re-exported in ways that a type checker cannot follow
     n = len(centred)
-    scale = float(np.abs(centred).max())
+    scale = float(np.abs(centred).max()) or 1.0
     x = cp.Variable((n, n), PSD=True)
     # X is symmetric with a non-negative diagonal already: its strict upper triangle is enough, and half the work.
     constraints = [cp.sum(x, axis=1) == 1, cp.trace(x) == n_groups, cp.upper_tri(x) >= 0]
-    problem = cp.Problem(cp.Maximize(cp.sum(cp.multiply(centred / (scale or 1.0), x))), constraints)
+    problem = cp.Problem(cp.Maximize(cp.sum(cp.multiply(centred / scale, x))), constraints)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Solution may be inaccurate")  # said in status_
@@ -159,4 +191,6 @@ def _solve(centred: FloatArray, n_groups: int, solver: str, options: dict[str, A
     if problem.status not in ("optimal", "optimal_inaccurate"):
         raise SolverError(f"{solver} ended with {problem.status!r}. Try the other solver, or give it more iterations.")
     solution: FloatArray = np.asarray(x.value, dtype=np.float64)
-    return solution, str(problem.status)
+    multipliers = np.zeros((n, n))
+    multipliers[np.triu_indices(n, 1)] = scale * np.asarray(constraints[2].dual_value).ravel()
+    return solution, (multipliers + multipliers.T) / 2, str(problem.status)
