@@ -13,9 +13,6 @@ from taskgroup_core.runs.provenance import ROOT
 # What every GPU image with torch has; it is never carried, and what it needs is not either.
 PRESENT = ("torch", "numpy", "scipy", "scikit-learn", "pandas", "pyarrow", "networkx")
 CARRIED = ("xarray", "tqdm", "typer")
-# For the SDP of a recorded run. Of the solvers that cvxpy asks for, Clarabel is enough: the others weigh 50 MiB.
-SOLVER = ("cvxpy",)
-NOT_NEEDED = ("scs", "osqp", "highspy")
 
 # pip takes a platform literally: an older one is not implied.
 _PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
@@ -71,7 +68,7 @@ def carry(folder: Path | str, python: str = "3.12") -> list[Path]:
     """
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
-    wanted = needs((*CARRIED, *SOLVER), python, frozenset((*PRESENT, *NOT_NEEDED)))
+    wanted = needs(CARRIED, python, frozenset(PRESENT))
     pins = [f"{name}=={version}" for name, version in wanted.items()]
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
     command += ["--python-version", python, "--implementation", "cp", "--dest", str(target)]
