@@ -1,0 +1,227 @@
+import warnings
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from taskgroup_core.errors import InputError
+from taskgroup_core.models.sign import Sign
+from taskgroup_core.problems.problem import Problem
+from taskgroup_core.tasks import Task
+from taskgroup_core.training.fit import Recipe, fit, training_flops
+from taskgroup_core.training.stackable import NotStackedWarning, bytes_per_network, rows_mix, why_not_stackable
+from taskgroup_core.training.stacked import fit_many, plan_stacks
+from tests.small import small_problem
+
+SUBSETS = [[0], [1, 3], [0, 1, 2, 3], [2, 0], [3], [0, 1, 2], [0]]
+SEEDS = [0, 1, 2, 3, 4, 5, 6]
+QUICK = Recipe(epochs=4, batch_size=32)
+
+
+def double(problem: Problem, build=None) -> Problem:
+    make = build or problem.build
+    return replace(problem, inputs=problem.inputs.double(), build=lambda: make().double())
+
+
+class Residual(nn.Module):
+    """Two tied layers, a normalisation, an unused layer and a frozen one."""
+
+    def __init__(self, normalisation, dropout=0.0):
+        super().__init__()
+        self.enter, self.heads = nn.Linear(6, 8), nn.Linear(8, 4)
+        self.inner = nn.Linear(8, 8)
+        self.again = self.inner
+        self.normalisation, self.dropout = normalisation(8), nn.Dropout(dropout)
+        self.unused, self.frozen = nn.Linear(3, 3), nn.Linear(8, 8)
+        self.frozen.requires_grad_(False)
+
+    def forward(self, x):
+        hidden = self.dropout(torch.relu(self.normalisation(self.enter(x))))
+        return self.heads(self.again(torch.tanh(self.inner(hidden))) + self.frozen(hidden))
+
+
+class Branching(nn.Linear):
+    def forward(self, x):
+        return super().forward(x) if float(x.sum()) > 0 else 2 * super().forward(x)
+
+
+class Hidden(nn.Linear):
+    """Its initialisation is partly in a plain attribute, which no stack sees."""
+
+    def __init__(self):
+        super().__init__(6, 4)
+        self.scale = float(torch.rand(()))
+
+    def forward(self, x):
+        return self.scale * super().forward(x)
+
+
+class Assigning(nn.Linear):
+    """Its buffer is replaced instead of changed in place."""
+
+    def __init__(self):
+        super().__init__(6, 4)
+        self.register_buffer("seen", torch.zeros(6))
+
+    def forward(self, x):
+        if self.training:
+            self.seen = self.seen + x.detach().mean(dim=0)
+        return super().forward(x)
+
+
+class Centred(nn.Linear):
+    def forward(self, x):
+        return super().forward(x - x.mean(dim=0))
+
+
+class Scaled(nn.Linear):
+    def forward(self, x):
+        return super().forward(x) / len(x) ** 0.5
+
+
+def assert_same(problem, recipe, stacked, start=None, rel=1e-5):
+    for subset, seed, found in zip(SUBSETS, SEEDS, stacked, strict=True):
+        alone = fit(problem, subset, recipe, seed, "cpu", start=start)
+        assert found.losses == pytest.approx(alone.losses, rel=rel)
+        assert found.flops == alone.flops == training_flops(problem, subset, recipe)
+        assert not found.network.training
+        other = alone.network.state_dict()
+        for name, value in found.network.state_dict().items():
+            assert torch.allclose(value, other[name], rtol=rel, atol=rel * float(other[name].abs().max())), name
+
+
+def assert_stacked_is_alone(problem, recipe=QUICK, budget=None, rel=1e-5):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", NotStackedWarning)
+        stacked = fit_many(problem, SUBSETS, recipe, SEEDS, "cpu", budget)
+    assert_same(problem, recipe, stacked, rel=rel)
+
+
+# 1000: one short batch; 32: several, the last of another length in every network; 7: networks of many lengths
+@pytest.mark.parametrize("batch_size", [1000, 32, 7])
+@pytest.mark.parametrize("budget", [100_000, None])
+def test_stacked_training_is_training_alone(batch_size, budget):
+    problem = double(small_problem("sign"), partial(Sign, 2, 6, 8, 4, 0.0))
+    assert_stacked_is_alone(problem, Recipe(epochs=4, batch_size=batch_size), budget)
+
+
+def test_stacked_training_is_training_alone_in_single_precision():
+    problem = replace(small_problem("sign"), build=partial(Sign, 2, 6, 8, 4, 0.0))
+    assert_stacked_is_alone(problem, rel=1e-3)
+
+
+@pytest.mark.parametrize("normalisation", [nn.BatchNorm1d, nn.LayerNorm, partial(nn.GroupNorm, 2)])
+@pytest.mark.parametrize("batch_size", [1000, 31])
+def test_normalisation_tied_unused_and_frozen_layers(normalisation, batch_size):
+    problem = double(small_problem(), partial(Residual, normalisation))
+    assert_stacked_is_alone(problem, Recipe(epochs=4, batch_size=batch_size, weight_decay=0.1))
+
+
+def test_running_statistics_are_each_networks_own():
+    problem = double(small_problem(), partial(Residual, nn.BatchNorm1d))
+    found = [fitted.network.normalisation for fitted in fit_many(problem, [[0], [1]], QUICK, [0, 0], "cpu")]
+    assert not torch.allclose(found[0].running_mean, found[1].running_mean)
+    assert found[0].num_batches_tracked == -(-len(problem.train.of_tasks([0])) // 32) * 4
+
+
+@pytest.mark.parametrize("module", [Centred, Scaled])
+def test_rows_that_influence_each_other_are_not_filled_up(module):
+    problem = double(small_problem(), partial(module, 6, 4))
+    assert rows_mix(problem.network(0), problem.inputs[:8])
+    assert_stacked_is_alone(problem)
+
+
+def test_dropout_does_not_count_as_mixing():
+    problem = small_problem("sign")
+    inputs = problem.inputs[:8]
+    assert not rows_mix(problem.network(0), inputs)
+    assert rows_mix(problem.network(0), inputs[:1].expand(8, 2, 6)), "equal rows cannot tell"
+
+
+def test_mixed_kinds_of_tasks():
+    problem = double(small_problem())
+    tasks = (*problem.tasks[:3], Task("number", "regression", "r2"))
+    assert_stacked_is_alone(replace(problem, tasks=tasks))
+
+
+def test_a_budget_for_one_network_trains_them_alone():
+    problem = small_problem("sign")
+    for subset, seed, run in zip(SUBSETS, SEEDS, fit_many(problem, SUBSETS, QUICK, SEEDS, "cpu", 1), strict=True):
+        assert run.losses == fit(problem, subset, QUICK, seed, "cpu").losses, "the very same, dropout and all"
+
+
+def test_fine_tuning_from_one_network():
+    problem = double(small_problem("sign"), partial(Sign, 2, 6, 8, 4, 0.0))
+    start = fit(problem, range(4), QUICK, 9, "cpu").network
+    before = start.heads[3].weight.detach().clone()
+    assert_same(problem, QUICK, fit_many(problem, SUBSETS, QUICK, SEEDS, "cpu", start=start), start=start)
+    assert torch.equal(start.heads[3].weight, before)
+
+
+def test_dropout_is_repeatable_and_apart_in_every_network():
+    problem = small_problem("sign")
+    first, second = (fit_many(problem, [[0], [0]], QUICK, [1, 1], "cpu") for _ in range(2))
+    assert [run.losses for run in first] == [run.losses for run in second]
+    assert first[0].losses != first[1].losses, "same seed and subset, so that only the masks can differ"
+    assert first[0].losses == pytest.approx(fit(problem, [0], QUICK, 1, "cpu").losses, rel=0.3)
+
+
+@pytest.mark.parametrize("module", [partial(Branching, 6, 4), Hidden, Assigning])
+def test_what_cannot_be_stacked_is_trained_alone_and_says_so(module):
+    problem = replace(small_problem(), build=module)
+    with pytest.warns(NotStackedWarning, match="one at a time: ."):
+        fitted = fit_many(problem, SUBSETS, QUICK, SEEDS, "cpu")
+    for subset, seed, run in zip(SUBSETS, SEEDS, fitted, strict=True):
+        assert run.losses == fit(problem, subset, QUICK, seed, "cpu").losses
+
+
+def test_the_probe_leaves_networks_as_they_were_and_names_what_differs():
+    torch.manual_seed(0)
+    networks = [Residual(nn.BatchNorm1d, dropout=0.5) for _ in range(2)]
+    before = [{name: value.clone() for name, value in network.state_dict().items()} for network in networks]
+    assert why_not_stackable(networks, torch.randn(8, 6)) is None
+    for network, state in zip(networks, before, strict=True):
+        assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
+    assert "outputs" in str(why_not_stackable([Hidden(), Hidden()], torch.randn(8, 6)))
+    assert why_not_stackable([Assigning(), Assigning()], torch.randn(8, 6)) is not None
+
+
+def test_memory_of_a_linear_network():
+    network, rows = nn.Linear(6, 4, bias=False), torch.randn(8, 6)
+    # 24 weights in 6 copies; of each row its 6 inputs and 3 times 4 outputs, twice; 4 bytes a number.
+    assert bytes_per_network(network, rows, 100) == 4 * (6 * 24 + 2 * 100 * (6 + 3 * 4))
+
+
+def test_stacks_keep_to_the_budget_and_to_equal_numbers_of_steps():
+    sizes = np.random.default_rng(0).integers(1, 400, 50).tolist()
+    stacks = plan_stacks(sizes, 100, lambda rows: 10 * rows, 5_000)
+    assert sorted(position for stack in stacks for position in stack) == list(range(50))
+    for stack in stacks:
+        own = [sizes[position] for position in stack]
+        assert own == sorted(own) and len({-(-size // 100) for size in own}) == 1
+        assert len(stack) * 10 * min(100, own[-1]) <= 5_000
+    assert plan_stacks([5, 5], 100, lambda rows: 10 * rows, 1) == [[0], [1]]
+    assert [len(stack) for stack in plan_stacks([5] * 9, 100, lambda rows: rows, 40)] == [4, 5]
+
+
+@pytest.mark.parametrize(
+    ("change", "argument"),
+    [
+        ({"subsets": []}, "subsets"),
+        ({"subsets": [[0], []]}, "subsets"),
+        ({"subsets": [[0], [4]]}, "subsets"),
+        ({"seeds": [0]}, "seeds"),
+        ({"seeds": [0, -1]}, "seed"),
+        ({"budget": 0}, "budget"),
+        ({"device": "tpu"}, "device"),
+        ({"recipe": Recipe(epochs=20, learning_rate=1e30)}, "recipe"),
+    ],
+)
+def test_bad_input(change, argument):
+    given = {"subsets": [[0], [1]], "recipe": QUICK, "seeds": [0, 1], "device": "cpu"} | change
+    with pytest.raises(InputError) as caught:
+        fit_many(small_problem("sign"), **given)
+    assert caught.value.argument == argument
