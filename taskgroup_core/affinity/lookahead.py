@@ -1,0 +1,114 @@
+"""TAG: how one step for task i changes the loss of task j (Task Affinity Groupings)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from taskgroup_core.affinity.collected import CollectedAffinity, Window, check_choice, step_size
+from taskgroup_core.affinity.one_step import (
+    gradient_flops,
+    gradient_steps,
+    losses_after,
+    optimiser_steps,
+    task_gradients,
+)
+from taskgroup_core.problems.problem import Problem
+from taskgroup_core.training.fit import Recipe
+from taskgroup_core.training.joint import Moment
+from taskgroup_core.training.shared_parameters import Shared
+
+
+class LookaheadAffinity(CollectedAffinity):
+    """T[j, i], the mean over steps of Z(i -> j) = 1 - L_j(theta_s after a step for task i, theta_j) / L_j(theta).
+
+    Parameters
+    ----------
+    recipe : how all tasks are trained together.
+    seed : decides the initialisation, the order of the inputs, the dropout and the validation batches.
+    device : where to train.
+    every : interval between two collections, in steps; the paper takes 10.
+    window : part of the training in which to collect: "all", the "first", "middle" or "final" quarter of its steps,
+        or two shares of it, as (0, 0.5).
+    momentum : None trains with Adam, a number with SGD of that momentum.
+    shared : which parameters are shared, see `shared_parameters`.
+    learning_rate : eta of the trial step; None for the recipe's. Not used with step="optimiser".
+    step : "gradient" for the paper's theta_s - eta grad L_i; "optimiser" for the step that the training's optimiser
+        would make on that gradient from its present state, which holds the moments of the summed loss.
+    split : the batch on which the losses of the ratio are taken: "train", the one of the step, or "val", one drawn
+        anew from the validation examples.
+
+    Attributes
+    ----------
+    flops : operations spent so far, the training included.
+    trace_ : Z of every collection, dims ("step", "target", "source"), with the coordinate "epoch":
+        `trace_.groupby("epoch").mean()` is the course over epochs.
+
+    Raises
+    ------
+    InputError : a bad argument (when `affinity` is called), or see `CollectedAffinity.affinity`.
+
+    References
+    ----------
+    Fifty et al., Efficiently Identifying Task Groupings for Multi-Task Learning, 2021, Eq. (1), section 5.2 and
+    Table 2 (intervals and quarters); the authors' released code for step="optimiser".
+
+    Deviations
+    ----------
+    1. The network that is looked at is in evaluation mode: no dropout, and batch norm with its running statistics.
+       The paper does not say; the released code normalises with the batch.
+    2. The released code divides Z by the learning rate. It is constant here, so that this would only be a scale.
+    3. Training uses the recipe's Adam unless `momentum` is given; the paper writes SGD, for simplicity.
+    4. Steps at which a task has no label in the batch, or a loss of exactly 0, do not count for that task.
+    """
+
+    method = "TAG"
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        seed: int = 0,
+        device: str | torch.device = "auto",
+        *,
+        every: int = 10,
+        window: Window | tuple[float, float] = "all",
+        momentum: float | None = None,
+        shared: Shared | None = None,
+        learning_rate: float | None = None,
+        step: Literal["gradient", "optimiser"] = "gradient",
+        split: Literal["train", "val"] = "train",
+    ) -> None:
+        super().__init__(recipe, seed, device, every=every, window=window, momentum=momentum, shared=shared)
+        self.learning_rate, self.step, self.split = learning_rate, step, split
+
+    def _measure(self, problem: Problem, moment: Moment, names: list[str]) -> Tensor:
+        check_choice("step", self.step, ("gradient", "optimiser"))
+        check_choice("split", self.split, ("train", "val"))
+        rate = step_size(self.learning_rate, self.recipe)
+        network, tasks, inputs, labels = moment.network, problem.tasks, moment.inputs, moment.labels
+        forward = problem.row_flops[0]
+        gradients, before = task_gradients(network, names, tasks, inputs, labels)
+        self.flops += gradient_flops(problem.row_flops, labels)
+        source_present = (~labels.isnan()).any(dim=0)
+        moved = (
+            gradient_steps(network, gradients, rate)
+            if self.step == "gradient"
+            else optimiser_steps(network, gradients, moment.optimiser)
+        )
+        if self.split == "val":
+            inputs, labels = self._validation_batch(problem)
+            here = {name: network.get_parameter(name).detach()[None] for name in names}
+            before = losses_after(network, tasks, here, inputs, labels)[0]
+            self.flops += len(inputs) * forward
+        after = losses_after(network, tasks, moved, inputs, labels)
+        self.flops += len(inputs) * forward * len(tasks)
+        target_present = (~labels.isnan()).any(dim=0) & (before > 0)
+        # Rows of `after` are sources.
+        ratio = (after / before).T
+        return torch.where(target_present[:, None] & source_present, 1 - ratio, torch.nan)
+
+    def _attributes(self) -> dict[str, str | int | float]:
+        rate = step_size(self.learning_rate, self.recipe)
+        return super()._attributes() | {"step": self.step, "split": self.split, "learning_rate": rate}

@@ -1,0 +1,123 @@
+"""Training of all tasks together, observed at regular steps."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from taskgroup_core.device import resolve_device
+from taskgroup_core.errors import InputError
+from taskgroup_core.problems.problem import Problem
+from taskgroup_core.scores import elementwise_loss
+from taskgroup_core.seeds import seeded, torch_generator
+from taskgroup_core.tasks import Task
+from taskgroup_core.training.fit import Fitted, Recipe, labelled_rows, training_flops
+
+
+@dataclass(frozen=True)
+class Moment:
+    """The state of a training just before one of its steps.
+
+    Parameters
+    ----------
+    step, epoch : counted from 0.
+    network : in training mode, with the parameters before the step; an observer leaves both as they are.
+    optimiser : SGD or Adam with its state before the step.
+    inputs : the batch of this step, with shape (B, ...).
+    labels : with shape (B, n), NaN where missing.
+    """
+
+    step: int
+    epoch: int
+    network: nn.Module
+    optimiser: torch.optim.Optimizer
+    inputs: Tensor
+    labels: Tensor
+
+
+def task_losses(output: Tensor, labels: Tensor, tasks: tuple[Task, ...]) -> Tensor:
+    """L_1 to L_n, with shape (n,): the mean loss of each task over its labels, 0 where it has none.
+
+    Parameters
+    ----------
+    output : with shape (B, n).
+    labels : with shape (B, n), NaN where missing.
+    tasks : the n tasks of the columns.
+    """
+    present = ~labels.isnan()
+    loss = elementwise_loss(output, labels.nan_to_num().to(output.dtype), tasks)
+    return (loss * present).sum(dim=0) / present.sum(dim=0).clamp_min(1)
+
+
+def joint_steps(problem: Problem, recipe: Recipe) -> int:
+    """Number of optimiser steps that `joint_training` takes."""
+    return recipe.epochs * math.ceil(len(labelled_rows(problem, range(problem.n_tasks))[0]) / recipe.batch_size)
+
+
+def joint_training(
+    problem: Problem,
+    recipe: Recipe,
+    seed: int,
+    device: str | torch.device = "auto",
+    momentum: float | None = None,
+    observe: Callable[[Moment], None] | None = None,
+    every: int = 1,
+) -> Fitted:
+    """Train one network on all tasks, with the sum of the tasks' mean losses (TAG, section 4.1), and show its steps.
+
+    Parameters
+    ----------
+    problem : the tasks, inputs and network.
+    recipe : epochs, batch size, learning rate and weight decay.
+    seed : decides the initialisation, the order of the inputs and the dropout.
+    device : where to train.
+    momentum : None for Adam; a number in [0, 1) for SGD with that momentum.
+    observe : called before the steps 0, `every`, 2 `every`, ...; it changes nothing about the training.
+    every : interval between two calls, in steps.
+
+    Raises
+    ------
+    InputError : a bad momentum or interval, or a loss that turned NaN or infinite.
+    """
+    if isinstance(every, bool) or not isinstance(every, int) or every < 1:
+        raise InputError("every", repr(every), "Use a whole number of steps, 1 or more.")
+    if momentum is not None and not 0 <= momentum < 1:
+        raise InputError("momentum", repr(momentum), "Use None (Adam) or a number from 0 to below 1 (SGD).")
+    begun = time.perf_counter()
+    place = resolve_device(device)
+    everything = range(problem.n_tasks)
+    network = problem.network(seed).to(place)
+    used, labels = labelled_rows(problem, everything)
+    inputs, labels = problem.inputs[used].to(place), labels.to(place)
+    rate, decay = recipe.learning_rate, recipe.weight_decay
+    optimiser: torch.optim.Optimizer = (
+        torch.optim.Adam(network.parameters(), rate, weight_decay=decay)
+        if momentum is None
+        else torch.optim.SGD(network.parameters(), rate, momentum=momentum, weight_decay=decay)
+    )
+    order = torch_generator(seed, "order", *everything)
+    losses, step = [], 0
+    network.train()
+    with seeded(seed, "dropout", *everything):
+        for epoch in range(recipe.epochs):
+            total = torch.zeros((), device=place)
+            for batch in torch.randperm(len(inputs), generator=order).to(place).split(recipe.batch_size):
+                if observe is not None and step % every == 0:
+                    observe(Moment(step, epoch, network, optimiser, inputs[batch], labels[batch]))
+                optimiser.zero_grad(set_to_none=True)
+                loss = task_losses(network(inputs[batch]), labels[batch], problem.tasks).sum()
+                loss.backward()
+                optimiser.step()
+                total += loss.detach() * len(batch)
+                step += 1
+            losses.append(total / len(inputs))
+    curve = tuple(torch.stack(losses).tolist())
+    if not all(map(math.isfinite, curve)):
+        raise InputError("recipe", f"a training loss of {curve[-1]}", "Lower the learning rate or rescale the inputs.")
+    flops = training_flops(problem, everything, recipe)
+    return Fitted(network.eval(), curve, flops, time.perf_counter() - begun)

@@ -1,0 +1,266 @@
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from taskgroup_core.affinity.gradient_cosine import GradientCosineAffinity
+from taskgroup_core.affinity.lookahead import LookaheadAffinity
+from taskgroup_core.affinity.one_step import task_gradients
+from taskgroup_core.affinity.sample_convergence import SampleConvergenceAffinity
+from taskgroup_core.affinity.transfer_gain import TransferGainAffinity
+from taskgroup_core.training.fit import Recipe
+from taskgroup_core.training.joint import joint_training
+from taskgroup_core.training.shared_parameters import shared_parameters
+from tests.estimators import (
+    Offsets,
+    after_step,
+    along_training,
+    loss_of,
+    perceptron_problem,
+    quadratic_problem,
+    random_quadratics,
+    relabelled,
+    shared_weight,
+)
+from tests.small import small_problem
+
+FULL = Recipe(epochs=4, batch_size=1000, learning_rate=0.05)
+HEADS = ("2.weight", "2.bias")
+
+
+def slow(problem, momentum, step, split="train"):
+    def measure(network, optimiser):
+        z = np.empty((problem.n_tasks, problem.n_tasks))
+        for i in range(problem.n_tasks):
+            mover = optimiser if step == "optimiser" else None
+            moved = after_step(network, mover, FULL.learning_rate, partial(loss_of, problem=problem, task=i), HEADS)
+            for j in range(problem.n_tasks):
+                z[j, i] = 1 - (loss_of(moved, problem, j, split) / loss_of(network, problem, j, split)).item()
+        return z
+
+    return along_training(problem, FULL, momentum, measure)
+
+
+@pytest.mark.parametrize("momentum", [None, 0.0, 0.9])
+@pytest.mark.parametrize("step", ["gradient", "optimiser"])
+def test_every_collection_equals_plain_loops(momentum, step):
+    problem = perceptron_problem()
+    estimator = LookaheadAffinity(FULL, 0, "cpu", every=1, momentum=momentum, step=step)
+    affinity = estimator.affinity(problem)
+    expected = slow(problem, momentum, step)
+    assert np.abs(expected).max() > 1e-3
+    assert np.allclose(estimator.trace_.values, expected, rtol=1e-6, atol=1e-10)
+    assert np.allclose(affinity.values, expected.mean(axis=0), rtol=1e-6, atol=1e-10)
+
+
+def test_the_losses_of_the_validation_batch_equal_plain_loops():
+    problem = perceptron_problem()
+    estimator = LookaheadAffinity(FULL, 0, "cpu", every=1, split="val")
+    estimator.affinity(problem)
+    assert np.allclose(estimator.trace_.values, slow(problem, None, "gradient", "val"), rtol=1e-6, atol=1e-10)
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.01, 1e-4])
+def test_quadratics_have_a_closed_form(rate):
+    problem, inputs, labels, network = random_quadratics()
+    estimator = LookaheadAffinity(Recipe(epochs=1), 0, "cpu", shared=shared_weight, learning_rate=rate)
+    ours = estimator.affinity(problem).values
+    x, residual = inputs.numpy(), (network(inputs) - labels).detach().numpy()
+    gradients = 2 * x.T @ residual / len(x)
+    before = (residual**2).mean(axis=0)
+    for j in range(3):
+        for i in range(3):
+            after = ((residual[:, j] - rate * x @ gradients[:, i]) ** 2).mean()
+            assert ours[j, i] == pytest.approx(1 - after / before[j], abs=1e-9)
+    if rate == 1e-4:  # to first order, Z is the product of the gradients
+        assert np.allclose(ours / rate, gradients.T @ gradients / before[:, None], rtol=0.05, atol=1e-3)
+
+
+CURVATURE = np.array([1.0, 10.0])
+
+
+def loss_a(point):
+    return 0.5 * (CURVATURE * point**2).sum(axis=-1)
+
+
+def with_gradients(start, b, c):
+    """A problem whose L_a is `loss_a` (rows 0 and 1) and whose tasks b and c have these gradients (rows 2 and 3)."""
+    rows = torch.from_numpy(np.stack([[1.0, 0.0], [0.0, np.sqrt(10.0)], b, c]))
+    labels = torch.full((4, 3), torch.nan, dtype=torch.float64)
+    labels[:2, 0] = 0
+    # A residual of 1/2 makes the gradient of its square the input itself.
+    labels[2, 1], labels[3, 2] = b @ start - 0.5, c @ start - 0.5
+
+    def build():
+        network = Offsets(start.tolist(), [0.0, 0.0, 0.0])
+        network.offset.requires_grad_(False)
+        return network
+
+    return quadratic_problem(rows, labels, build)
+
+
+def both_measures(problem, rate):
+    given = {"shared": shared_weight, "learning_rate": rate}
+    return tuple(
+        make(Recipe(epochs=1), 0, "cpu", **given).affinity(problem).values[0, 1:]
+        for make in (LookaheadAffinity, TransferGainAffinity)
+    )
+
+
+@pytest.mark.parametrize("rate", [0.009, 0.09])
+def test_the_quadratic_counterexample_at_both_learning_rates(rate):
+    """TAG, appendix A.3: the printed losses belong to 0.009, not to the printed 0.09."""
+    start = np.array([-2.0, -1.0])
+    a = CURVATURE * start
+    b, c = (np.linalg.norm(a) * v / np.linalg.norm(v) for v in (np.array([8.0, -2.0]), np.array([-12.0, 2.0])))
+    z, gain = both_measures(with_gradients(start, b, c), rate)
+    alone = [loss_a(start - rate * v) for v in (b, c)]
+    together = [loss_a(start - rate * (a + v)) for v in (b, c)]
+    assert z == pytest.approx([1 - value / 7 for value in alone], abs=1e-12)
+    assert gain == pytest.approx([1 - value / loss_a(start - rate * a) for value in together], abs=1e-12)
+    printed = np.array([6.96, 6.98, 6.09, 6.07])
+    assert (np.abs([*alone, *together] - printed) < 0.0052).all() == (rate == 0.009)
+    # Z prefers b, and yet a trained with c ends lower.
+    assert z[0] > z[1] and gain[0] < gain[1]
+
+
+def test_proposition_1_of_tag_has_counterexamples():
+    """Equal gradient norms, eta <= 1 / beta and the printed bound on cos(g_a, g_c) do not make Z decide rightly."""
+    generator, count = np.random.default_rng(0), 100_000
+    start, rate = generator.standard_normal((count, 2)), generator.uniform(0, 0.1, (count, 1))
+    a = CURVATURE * start
+    length = np.linalg.norm(a, axis=1, keepdims=True)
+    b = generator.standard_normal((count, 2))
+    c = -a / length + 0.3 * generator.standard_normal((count, 2))
+    b, c = (length * v / np.linalg.norm(v, axis=1, keepdims=True) for v in (b, c))
+    alpha, beta = CURVATURE
+    cosine = (a * c).sum(axis=1) / length[:, 0] ** 2
+    bound = rate[:, 0] / 4 * alpha * beta / (beta - alpha) - 1
+    prefers_b = loss_a(start - rate * b) < loss_a(start - rate * c)
+    worse_with_b = loss_a(start - rate * (a + b)) > loss_a(start - rate * (a + c))
+    found = np.flatnonzero((cosine <= bound) & prefers_b & worse_with_b)
+    assert 0 < len(found) < count / 100
+    for case in found[:3]:
+        z, gain = both_measures(with_gradients(start[case], b[case], c[case]), float(rate[case, 0]))
+        assert z[0] > z[1] and gain[0] < gain[1]
+
+
+def test_relabelled_tasks_give_the_relabelled_matrix():
+    order = [2, 0, 3, 1]
+    problem = perceptron_problem()
+    for make in (LookaheadAffinity, GradientCosineAffinity, TransferGainAffinity):
+        plain = make(FULL, 0, "cpu", every=2).affinity(problem)
+        moved = make(FULL, 0, "cpu", every=2).affinity(relabelled(problem, order))
+        assert list(moved["target"].values) == [problem.task_names[i] for i in order]
+        assert np.allclose(moved.values, plain.values[np.ix_(order, order)], atol=1e-10)
+
+
+def test_no_two_estimators_return_the_same_matrix():
+    problem, quick = perceptron_problem(), {"every": 1}
+    matrices = [
+        LookaheadAffinity(FULL, 0, "cpu", **quick).affinity(problem).values,
+        LookaheadAffinity(FULL, 0, "cpu", step="optimiser", **quick).affinity(problem).values,
+        LookaheadAffinity(FULL, 0, "cpu", split="val", **quick).affinity(problem).values,
+        TransferGainAffinity(FULL, 0, "cpu", **quick).affinity(problem).values,
+        TransferGainAffinity(FULL, 0, "cpu", step="optimiser", **quick).affinity(problem).values,
+        GradientCosineAffinity(FULL, 0, "cpu", **quick).affinity(problem).values,
+        SampleConvergenceAffinity(20, 0, "cpu", inputs="own").affinity(problem).values,
+    ]
+    outside = ~np.eye(4, dtype=bool)
+    scaled = [matrix[outside] / np.abs(matrix[outside]).max() for matrix in matrices]
+    for first in range(len(scaled)):
+        for second in range(first):
+            assert np.abs(scaled[first] - scaled[second]).max() > 1e-3, (first, second)
+
+
+def test_the_same_seed_repeats_and_another_differs():
+    problem = small_problem("sign")
+    recipe = Recipe(epochs=2, batch_size=50)
+    first, second, other = (
+        LookaheadAffinity(recipe, s, "cpu", every=2, split="val").affinity(problem) for s in (0, 0, 1)
+    )
+    assert np.array_equal(first.values, second.values) and not np.array_equal(first.values, other.values)
+
+
+def test_collecting_does_not_change_the_training():
+    problem, recipe = small_problem("sign"), Recipe(epochs=2, batch_size=50)
+    alone = joint_training(problem, recipe, 0, "cpu")
+    seen = []
+
+    def observe(moment):
+        seen.append((moment.step, moment.epoch, len(moment.inputs)))
+
+    observed = joint_training(problem, recipe, 0, "cpu", observe=observe, every=3)
+    assert alone.losses == observed.losses and [step for step, _, _ in seen] == list(range(0, seen[-1][0] + 1, 3))
+
+
+@pytest.mark.parametrize(
+    ("window", "steps"),
+    [("all", range(8)), ("first", range(2)), ("middle", range(3, 5)), ("final", range(6, 8)), ((0, 0.5), range(4))],
+)
+def test_windows_are_parts_of_one_course(window, steps):
+    problem, recipe = perceptron_problem(), Recipe(epochs=8, batch_size=1000)
+    whole = LookaheadAffinity(recipe, 0, "cpu", every=1)
+    whole.affinity(problem)
+    part = LookaheadAffinity(recipe, 0, "cpu", every=1, window=window)
+    affinity = part.affinity(problem)
+    assert part.trace_.step.values.tolist() == part.trace_.epoch.values.tolist() == list(steps)
+    assert np.allclose(affinity.values, whole.trace_.sel(step=list(steps)).mean("step").values, atol=1e-12)
+
+
+def test_a_task_without_a_label_in_a_batch_is_left_out_of_that_step():
+    problem, recipe = perceptron_problem(), Recipe(epochs=20, batch_size=4)
+    estimator = LookaheadAffinity(recipe, 0, "cpu", every=1)
+    affinity = estimator.affinity(problem)
+    assert np.isnan(estimator.trace_.values).any() and np.isfinite(affinity.values).all()
+    assert np.allclose(affinity.values, np.nanmean(estimator.trace_.values, axis=0))
+
+
+def test_float32_and_float64_agree():
+    for make in (LookaheadAffinity, GradientCosineAffinity, TransferGainAffinity):
+        double, single = (
+            make(FULL, 0, "cpu", every=1, momentum=0.0).affinity(perceptron_problem(dtype)).values
+            for dtype in (torch.float64, torch.float32)
+        )
+        # Both start from the weights that float32 draws.
+        assert np.allclose(double, single, rtol=1e-3, atol=1e-5)
+
+
+def test_flops_grow_with_the_collections():
+    problem = perceptron_problem()
+    often, seldom = (LookaheadAffinity(FULL, 0, "cpu", every=every) for every in (1, 4))
+    often.affinity(problem), seldom.affinity(problem)
+    training = joint_training(problem, FULL, 0, "cpu").flops
+    assert often.flops - training == 4 * (seldom.flops - training) > 0
+
+
+def test_the_last_layer_is_taken_for_the_heads():
+    assert shared_parameters(perceptron_problem().network(0), 4) == ["0.weight", "0.bias"]
+    sign = small_problem("sign").network(0)
+    heads = {"heads.3.weight", "heads.3.bias"}
+    assert set(dict(sign.named_parameters())) - set(shared_parameters(sign, 4)) == heads
+    assert shared_parameters(sign, 4, lambda name: "hops.0" in name)[0].startswith("hops.0")
+
+
+@pytest.mark.parametrize("share", [0.2, 0.4, 0.6, 1.0])
+def test_gradients_are_the_same_where_labels_are_few_and_where_they_abound(share):
+    problem = perceptron_problem()
+    generator = torch.Generator().manual_seed(1)
+    inputs = problem.inputs[:40]
+    labels = (torch.rand(40, 4, generator=generator) > 0.5).double()
+    labels[torch.rand(40, 4, generator=generator) > share] = torch.nan
+    labels[:, 3] = torch.nan  # a task without any
+    network = problem.network(0).eval()
+    gradients, losses = task_gradients(network, ["0.weight", "0.bias"], problem.tasks, inputs, labels)
+    assert losses[3] == 0 and all(not bool(gradient[3].any()) for gradient in gradients.values())
+    for task in range(3):
+        known = ~labels[:, task].isnan()
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(
+            network(inputs[known])[:, task], labels[known, task]
+        )
+        assert losses[task].item() == pytest.approx(loss.item(), rel=1e-12)
+        for name, expected in zip(gradients, torch.autograd.grad(loss, [*network[0].parameters()]), strict=True):
+            assert torch.allclose(gradients[name][task], expected, rtol=1e-10, atol=1e-14)
