@@ -1,0 +1,144 @@
+"""Grouping by mathematical programming: the groups with the highest total value, under budgets, exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.optimize import LinearConstraint
+
+from taskgroup_core.grouping.group_limits import Slots, check_slots
+from taskgroup_core.grouping.group_payoffs import Payoff, ServedTasks, WholeGroups
+from taskgroup_core.grouping.group_search import Chosen, select
+from taskgroup_core.grouping.group_values import check_size, divisors, group_sums, member_sums, members_of
+from taskgroup_core.grouping.grouping import Grouping, check_n_groups
+from taskgroup_core.grouping.overlapping import OverlappingGrouper, check_flag, check_word
+from taskgroup_core.matrices import FloatArray
+
+OVERLAPS = ("every_group", "best_served", "none")
+
+
+class ProgrammingGrouper(OverlappingGrouper):
+    """Exactly m distinct groups, every task in at least one, with the highest total value, under linear limits.
+
+    Solves: maximise the sum over groups G of (sum of T over the pairs of members of G) / |G|, over binary X with shape
+    (n, m), X[t, j] = 1 where task t is in group j. Groups may overlap. The values of all 2^n - 1 sets come from one
+    dynamic programme, the groups from column generation, reduced-cost fixing and a small integer programme: see
+    `select`. On a shift of T by b the objective moves by b times the number of memberships, so the groups may change; a
+    positive scale leaves them.
+
+    Parameters
+    ----------
+    n_groups : m, from 1 to n.
+    diagonal : whether T[t, t] counts.
+    divisor : "size" divides a group's sum by |G|, "others" by |G| - 1 (a singleton's by 1).
+    overlap : "every_group" pays every group in full; "best_served" pays each task's row in its best group only (the
+        other groups that hold it train it but do not serve it); "none" forbids overlap.
+    min_size, max_size : of each group: one number, or one for each of the m groups; None for no maximum.
+    costs : B, what a task costs in a group: one number, n (as a column, shape (n, 1), or a vector), or shape (n, m).
+    budgets : b, the most that the members of a group may cost together: one number, or m.
+    constraints : further limits on X, as `scipy.optimize.LinearConstraint`s on its entries row by row: entry t * m + j
+        is X[t, j].
+    time_limit : in seconds, for the whole fit; up to a second more is spent to find a grouping at all.
+
+    Attributes
+    ----------
+    objective_ : total value of the groups, in the affinity's unit (a sum over groups, as in the paper).
+    grouping_, groups_, served_by_, labels_, bound_, gap_, status_ : see `OverlappingGrouper`. Groups are sorted where
+        their limits are alike; with limits of their own, group j is in place j. A task is served by the group where its
+        own row is highest, the first of equals. Among equal groupings one is taken, always the same.
+
+    Raises
+    ------
+    InputError : (on fit) arguments that cannot be used, or more than 20 tasks.
+    InfeasibleError : (on fit) no grouping meets the limits; the message names limits that stand in the way.
+    NoSolutionError : (on fit) no grouping was found in time.
+
+    References
+    ----------
+    Principled task grouping, Equations (5) to (8).
+
+    Deviations
+    ----------
+    1. Equation (6) sums over n groups and gives X n columns where its text has m: here m.
+    2. The paper solves a quadratic programme with a commercial solver: here the same optimum, by a linear programme
+       with a column for every set.
+    3. Two groups are distinct as sets; the paper's condition says the same.
+    """
+
+    def __init__(
+        self,
+        n_groups: int,
+        *,
+        diagonal: bool = True,
+        divisor: str = "size",
+        overlap: str = "every_group",
+        min_size: int | Sequence[int] = 1,
+        max_size: int | Sequence[int] | None = None,
+        costs: ArrayLike | None = None,
+        budgets: ArrayLike | None = None,
+        constraints: LinearConstraint | Sequence[LinearConstraint] = (),
+        time_limit: float | None = None,
+    ) -> None:
+        self.n_groups = n_groups
+        self.diagonal = diagonal
+        self.divisor = divisor
+        self.overlap = overlap
+        self.min_size = min_size
+        self.max_size = max_size
+        self.costs = costs
+        self.budgets = budgets
+        self.constraints = constraints
+        self.time_limit = time_limit
+
+    def _choose(self, values: FloatArray) -> tuple[Grouping, float, float, bool]:
+        n, m = len(values), check_n_groups(self.n_groups, len(values))
+        check_size(n)
+        check_word("overlap", self.overlap, OVERLAPS)
+        counted = values if check_flag("diagonal", self.diagonal) else values - np.diag(np.diag(values))
+        divisor = divisors(n, self.divisor)
+        slots = check_slots(n, m, self.min_size, self.max_size, self.costs, self.budgets, self.constraints)
+        payoff: Payoff = WholeGroups(group_sums(counted) / divisor, disjoint=self.overlap == "none")
+        if self.overlap == "best_served":
+            gains = member_sums(counted)
+            gains /= divisor
+            payoff = ServedTasks(np.broadcast_to(gains, (len(slots.kinds), *gains.shape)))
+        found = slots.impossible()
+        chosen = None if found else select(slots.selection(payoff), self.time_limit)
+        if chosen is None:
+            self._refuse(found or self._conflict(slots), "Loosen a limit.")
+        return self._result(counted, _placed(slots, chosen, n), chosen)
+
+    def _conflict(self, slots: Slots) -> str:
+        """In words, which of the limits in use would have to go for a grouping to exist."""
+        anything = WholeGroups(np.zeros(1 << slots.rows.shape[1]), disjoint=self.overlap == "none")
+        lifted = [name for name in slots.in_use() if select(slots.selection(anything, name)) is not None]
+        if self.overlap == "none" and slots.in_use():
+            again = select(slots.selection(WholeGroups(anything.values, disjoint=False)))
+            lifted += [] if again is None else ['overlap="none"']
+        if lifted:
+            return f"no grouping, and one without {' or without '.join(lifted)}"
+        return f"no grouping, and none with any one of {', '.join(slots.in_use())} left out"
+
+    def _result(
+        self, counted: FloatArray, groups: list[tuple[int, ...]], chosen: Chosen
+    ) -> tuple[Grouping, float, float, bool]:
+        """The grouping as it is handed out, valued anew from T."""
+        gains = np.full((len(counted), len(groups)), -np.inf)
+        for place, group in enumerate(groups):
+            divisor = max(len(group) - (self.divisor == "others"), 1)
+            gains[group, place] = counted[np.ix_(group, group)].sum(axis=1) / divisor
+        paid = gains.max(axis=1) if self.overlap == "best_served" else gains[np.isfinite(gains)]
+        grouping = Grouping(tuple(groups), tuple(gains.argmax(axis=1).tolist()))
+        return grouping, float(paid.sum()), chosen.bound, chosen.proved
+
+
+def _placed(slots: Slots, chosen: Chosen, n_tasks: int) -> list[tuple[int, ...]]:
+    """The chosen groups in the places that their limits belong to; sorted within equal limits."""
+    placed: dict[int, tuple[int, ...]] = {}
+    for kind, places in enumerate(slots.kinds):
+        masks = np.array([mask for mask, one in chosen.groups if one == kind], dtype=np.int64)
+        groups = sorted(tuple(np.flatnonzero(row).tolist()) for row in members_of(masks, n_tasks))
+        placed.update(zip(places, groups, strict=True))
+    return [placed[place] for place in sorted(placed)]

@@ -1,0 +1,116 @@
+"""Bad input to the exact groupers whose groups may overlap: one clear error each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.optimize import LinearConstraint
+
+from taskgroup_core.errors import InputError
+from taskgroup_core.grouping.best_served import BestServedGrouper, member_scores
+from taskgroup_core.grouping.group_selection import InfeasibleError
+from taskgroup_core.grouping.programming import ProgrammingGrouper
+
+GOOD = np.eye(4)
+
+
+@pytest.mark.parametrize("make", [ProgrammingGrouper, BestServedGrouper])
+@pytest.mark.parametrize(
+    "affinity",
+    [np.zeros((0, 0)), np.zeros((2, 3)), np.full((2, 2), np.nan), np.full((2, 2), np.inf), np.eye(2) * 1j, np.eye(21)],
+)
+def test_an_affinity_that_cannot_be(make: type[Any], affinity: object) -> None:
+    with pytest.raises(InputError, match="affinity"):
+        make(1).fit(affinity)
+
+
+@pytest.mark.parametrize("n_groups", [0, -1, 5, 2.0, "2", True, None])
+def test_a_number_of_groups_that_cannot_be(n_groups: Any) -> None:
+    with pytest.raises(InputError, match="n_groups"):
+        ProgrammingGrouper(n_groups).fit(GOOD)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("diagonal", {"diagonal": 1}),
+        ("divisor", {"divisor": "n"}),
+        ("overlap", {"overlap": "soft"}),
+        ("min_size", {"min_size": 0}),
+        ("min_size", {"min_size": 5}),
+        ("min_size", {"min_size": [1, 2, 3]}),
+        ("min_size", {"min_size": 1.5}),
+        ("max_size", {"max_size": 1, "min_size": 2}),
+        ("costs", {"budgets": 1}),
+        ("budgets", {"costs": 1}),
+        ("costs", {"costs": [1, 2, 3], "budgets": 1}),
+        ("costs", {"costs": np.nan, "budgets": 1}),
+        ("budgets", {"costs": 1, "budgets": [1, 2, 3]}),
+        ("budgets", {"costs": 1, "budgets": "much"}),
+        ("constraints", {"constraints": LinearConstraint(np.ones((1, 7)), 0, 1)}),
+        ("constraints", {"constraints": LinearConstraint(np.ones((1, 8)), 2, 1)}),
+        ("constraints", {"constraints": LinearConstraint(np.full((1, 8), np.nan), 0, 1)}),
+        ("constraints", {"constraints": ["x"]}),
+        ("time_limit", {"time_limit": 0}),
+        ("time_limit", {"time_limit": "1"}),
+    ],
+)
+def test_an_option_of_programming_that_cannot_be(name: str, arguments: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=name):
+        ProgrammingGrouper(2, **arguments).fit(GOOD)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("max_size", {"max_size": 1}),
+        ("budgets", {"costs": [1, 1, 1, 9], "budgets": 5}),
+        ("constraints", {"constraints": LinearConstraint(np.ones((1, 8)), -np.inf, 3)}),
+        ("overlap", {"min_size": 3, "overlap": "none"}),
+    ],
+)
+def test_limits_that_nothing_meets_are_named(name: str, arguments: dict[str, Any]) -> None:
+    grouper = ProgrammingGrouper(2, **arguments)
+    with pytest.raises(InfeasibleError, match=name):
+        grouper.fit(GOOD)
+    assert grouper.status_.startswith("Infeasible") and name in grouper.status_
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("budget", {"budget": 0}),
+        ("budget", {"budget": np.nan}),
+        ("budget", {"budget": "2"}),
+        ("singletons", {"singletons": "allowed"}),
+        ("minimise", {"minimise": "yes"}),
+        ("cheaper", {"cheaper": np.eye(3)}),
+        ("cheaper_cost", {"cheaper": GOOD, "cheaper_cost": 0}),
+        ("time_limit", {"time_limit": -1}),
+    ],
+)
+def test_an_option_of_best_served_that_cannot_be(name: str, arguments: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=name):
+        BestServedGrouper(**{"budget": 2, **arguments}).fit(GOOD)
+
+
+def test_best_served_limits_that_nothing_meets_are_named() -> None:
+    with pytest.raises(InfeasibleError, match="budget"):
+        BestServedGrouper(0.5).fit(GOOD)
+    with pytest.raises(InfeasibleError, match="singletons"):
+        BestServedGrouper(1).fit(np.eye(1))
+
+
+def test_groups_that_cannot_be_scored() -> None:
+    with pytest.raises(InputError, match="groups"):
+        member_scores(GOOD, [(0, 4)])
+    with pytest.raises(InputError, match="singletons"):
+        member_scores(GOOD, [(0, 1)], singletons="yes")
+
+
+@pytest.mark.parametrize("make", [ProgrammingGrouper, BestServedGrouper])
+def test_a_misspelt_argument(make: type[Any]) -> None:
+    with pytest.raises(TypeError, match="timelimit"):
+        make(2, timelimit=1)

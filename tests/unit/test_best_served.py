@@ -1,0 +1,116 @@
+"""Best-served selection, against plain enumeration."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from taskgroup_core.grouping import group_relaxation, group_search
+from taskgroup_core.grouping.best_served import SINGLETONS, BestServedGrouper, member_scores
+from taskgroup_core.matrices import FloatArray
+
+
+def draw(rng: np.random.Generator, n: int) -> FloatArray:
+    """Asymmetric, with negative entries; half of the draws are small integers, so that ties are common."""
+    if rng.integers(2):
+        return rng.integers(-3, 4, (n, n)).astype(float)
+    return rng.standard_normal((n, n)) * 10.0 ** rng.integers(-3, 4)
+
+
+def enumerate_best(kinds: list[tuple[FloatArray, float]], budget: float, singletons: str) -> float:
+    """The best mean served score over all affordable choices of networks."""
+    n = len(kinds[0][0])
+    rows, costs = [], []
+    for values, cost in kinds:
+        for size in range(1 if singletons == "diagonal" else 2, n + 1):
+            for group in combinations(range(n), size):
+                row = np.full(n, -np.inf)
+                for task in group:
+                    others = [values[task, source] for source in group if source != task]
+                    row[task] = np.mean(others) if others else values[task, task]
+                rows.append(row)
+                costs.append(cost)
+    scores, price = np.array(rows), np.array(costs)
+    best = -np.inf
+    for count in range(1, int(budget / price.min()) + 1):
+        choices = np.array(list(combinations(range(len(scores)), min(count, len(scores)))))
+        affordable = choices[price[choices].sum(axis=1) <= budget]
+        if len(affordable):
+            best = max(best, float(scores[affordable].max(axis=1).mean(axis=1).max()))
+    return best
+
+
+@pytest.mark.parametrize("enough", [3, 400])
+@pytest.mark.parametrize("singletons", SINGLETONS)
+def test_the_optimum_is_that_of_enumeration(monkeypatch: pytest.MonkeyPatch, singletons: str, enough: int) -> None:
+    # With 3 sets in the first programme and 3 generated at a time, generation and fixing are put to work at this size.
+    monkeypatch.setattr(group_relaxation, "BATCH", min(enough, group_relaxation.BATCH))
+    for module in (group_relaxation, group_search):
+        monkeypatch.setattr(module, "ENOUGH", enough)
+    rng = np.random.default_rng(enough)
+    for case in range(50):
+        n, budget = int(rng.integers(2, 7)), int(rng.integers(1, 4))
+        values, minimise = draw(rng, n), bool(rng.integers(2))
+        sign = -1.0 if minimise else 1.0
+        best = sign * enumerate_best([(sign * values, 1.0)], budget, singletons)
+        grouper = BestServedGrouper(budget, singletons=singletons, minimise=minimise).fit(values)
+        assert grouper.objective_ == pytest.approx(best, rel=1e-9, abs=1e-9 * np.abs(values).max()), case
+        assert grouper.gap_ == 0 and len(grouper.groups_) <= budget
+        assert set(grouper.served_by_) == set(range(len(grouper.groups_)))
+
+
+@pytest.mark.parametrize("singletons", SINGLETONS)
+@pytest.mark.parametrize("budget", [0.5, 1.0, 1.5, 2.0])
+def test_cheaper_networks_are_used_as_the_budget_allows(budget: float, singletons: str) -> None:
+    rng = np.random.default_rng(int(10 * budget))
+    for _ in range(6):
+        values, cheaper = draw(rng, 3), draw(rng, 3)
+        grouper = BestServedGrouper(budget, singletons=singletons, cheaper=cheaper).fit(values)
+        kinds = [(values, 1.0), (cheaper, 0.5)]
+        assert grouper.objective_ == pytest.approx(enumerate_best(kinds, budget, singletons), rel=1e-9, abs=1e-9)
+        assert grouper.costs_.sum() <= budget and set(grouper.costs_) <= {0.5, 1.0}
+
+
+def test_scores_and_labels_belong_to_the_groups() -> None:
+    values = np.random.default_rng(0).standard_normal((7, 7))
+    grouper = BestServedGrouper(3).fit(values)
+    scores = member_scores(values, grouper.groups_)
+    np.testing.assert_array_equal(np.nanmax(scores, axis=1), grouper.scores_)
+    np.testing.assert_array_equal(np.nanargmax(scores, axis=1), grouper.served_by_)
+    assert grouper.objective_ == grouper.scores_.mean()
+
+
+def test_member_scores_by_hand() -> None:
+    values = np.array([[9.0, 1.0, 3.0], [2.0, 8.0, 4.0], [6.0, 5.0, 7.0]])
+    scores = member_scores(values, [(0, 1, 2), (2,)], singletons="diagonal")
+    np.testing.assert_array_equal(scores, [[2.0, np.nan], [3.0, np.nan], [5.5, 7.0]])
+    assert np.isnan(member_scores(values, [(2,)])).all()
+
+
+@pytest.mark.parametrize("offset", [0.0, -100.0])
+def test_order_scale_and_the_level_of_a_row_do_not_matter(offset: float) -> None:
+    rng = np.random.default_rng(4)
+    values, order = rng.standard_normal((9, 9)), rng.permutation(9)
+    first = BestServedGrouper(3).fit(values)
+    moved = 1e3 * values + offset * np.arange(9)[:, None]
+    again = BestServedGrouper(3).fit(moved[np.ix_(order, order)])
+    assert again.objective_ == pytest.approx(1e3 * first.objective_ + offset * 4, rel=1e-9)
+    assert {frozenset(order[list(group)]) for group in again.groups_} == {frozenset(group) for group in first.groups_}
+
+
+def test_more_budget_is_never_worse_and_ties_are_broken_alike() -> None:
+    values = np.random.default_rng(8).standard_normal((10, 10))
+    found = [BestServedGrouper(budget).fit(values).objective_ for budget in (1, 2, 3, 4)]
+    assert found == sorted(found)
+    first, again = (BestServedGrouper(2).fit(np.ones((6, 6))) for _ in range(2))
+    assert first.groups_ == again.groups_
+
+
+def test_out_of_time_there_is_a_grouping_a_bound_and_a_gap() -> None:
+    values = np.random.default_rng(2).standard_normal((12, 12))
+    best = BestServedGrouper(3).fit(values)
+    hasty = BestServedGrouper(3, time_limit=1e-9).fit(values)
+    assert "Time limit" in hasty.status_ and hasty.gap_ >= 0
+    assert hasty.objective_ <= best.objective_ + 1e-9 <= hasty.bound_ + 2e-9
