@@ -2,9 +2,9 @@
 .DEFAULT_GOAL := help
 .PHONY: help venv book pages figures outputs lab test lint lock clean
 
-# Threads that wait should sleep: where something else runs on the same two cores, spinning ones made training seven
-# times slower than one thread alone.
-export OMP_WAIT_POLICY ?= PASSIVE
+# Threads that wait spin for a moment and then sleep. By default they spin on, and where something else runs on the same
+# two cores that makes training many times slower; asleep at once, they are slow to wake on an idle machine.
+export GOMP_SPINCOUNT ?= 20000
 
 PYTHON ?= python3
 VENV := .venv
