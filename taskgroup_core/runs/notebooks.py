@@ -78,7 +78,7 @@ def execute(
         notebook = read_notebook(path)
         check_names(list(values), declared_parameters(path, notebook))
         cells[path] = [[cell["cell_type"], cell["source"]] for cell in notebook["cells"]]
-    files = sorted(file for file in data.rglob("*") if file.is_file() and file.suffix not in (".md", ".pyc"))
+    files = sorted(file for file in data.rglob("*") if file.is_file() and _counts(file))
     common = {
         "package": code_hash(package),
         "data": {file.relative_to(data).as_posix(): file_hash(file) for file in files},
@@ -90,6 +90,11 @@ def execute(
     done = [_execute_one(path, key, values, Path(out).resolve() / scale, force) for path, key in keys.items()]
     print(f"chapters executed: {sum(not one.reused for one in done)}, reused: {sum(one.reused for one in done)}")
     return done
+
+
+def _counts(file: Path) -> bool:
+    """Texts do not, nor the slices of a recording that is not finished: no chapter reads them."""
+    return file.suffix not in (".md", ".pyc") and file.parent.suffix != ".partial"
 
 
 def _execute_one(path: Path, key: str, values: Mapping[str, Any], folder: Path, force: bool) -> Executed:

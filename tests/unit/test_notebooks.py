@@ -128,7 +128,7 @@ def test_a_change_of_what_a_chapter_rests_on_executes_it_again(change, make_note
     assert len(runs) == 2
 
 
-@pytest.mark.parametrize("change", ["nothing", "stored outputs", "comment", "text about the data"])
+@pytest.mark.parametrize("change", ["nothing", "stored outputs", "comment", "text about the data", "unfinished recording"])
 def test_other_changes_leave_an_execution_good(change, make_notebook, project, runs, tmp_path):
     path = make_notebook("1 + 1")
     execute([path], "smoke", tmp_path / "out", **project)
@@ -140,6 +140,9 @@ def test_other_changes_leave_an_execution_good(change, make_notebook, project, r
         (project["package"] / "method.py").write_text("# why\nanswer = 1\n")
     elif change == "text about the data":
         (project["data"] / "README.md").write_text("told better\n")
+    elif change == "unfinished recording":
+        (project["data"] / "run.partial").mkdir()
+        (project["data"] / "run.partial" / "slice.npz").write_bytes(b"1")
     (done,) = execute([path], "smoke", tmp_path / "out", **project)
     assert done.reused
     assert len(runs) == 1
