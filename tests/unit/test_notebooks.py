@@ -128,7 +128,9 @@ def test_a_change_of_what_a_chapter_rests_on_executes_it_again(change, make_note
     assert len(runs) == 2
 
 
-@pytest.mark.parametrize("change", ["nothing", "stored outputs", "comment", "text about the data", "unfinished recording"])
+@pytest.mark.parametrize(
+    "change", ["nothing", "stored outputs", "comment", "text about the data", "unfinished recording"]
+)
 def test_other_changes_leave_an_execution_good(change, make_notebook, project, runs, tmp_path):
     path = make_notebook("1 + 1")
     execute([path], "smoke", tmp_path / "out", **project)
