@@ -19,6 +19,7 @@ from taskgroup_core.matrices import make_scores
 from taskgroup_core.problems.problem import Problem, Split
 from taskgroup_core.subsets import Subsets, check_subsets
 from taskgroup_core.training.evaluate import evaluate
+from taskgroup_core.training.fit import check_members
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,7 @@ def linear_examples(
     ------
     InputError : no task, an unknown one, or one that is not binary.
     """
-    if not len(tasks) or not 0 <= min(tasks) <= max(tasks) < problem.n_tasks:
-        raise InputError("tasks", str(list(tasks)), f"Give task indices from 0 to {problem.n_tasks - 1}.")
+    check_members(problem, tasks, "tasks")
     if any(problem.tasks[index].kind != "binary" for index in tasks):
         raise InputError("tasks", "a task that is not binary", "Linearise binary tasks only.")
     place = resolve_device(device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -62,6 +63,32 @@ def mean_loss(output: Tensor, label: Tensor, tasks: tuple[Task, ...]) -> Tensor:
     return (loss * present).sum() / present.sum()
 
 
+def check_members(problem: Problem, subset: Sequence[int], argument: str = "subset") -> list[int]:
+    """The tasks of a subset, sorted, each once.
+
+    Raises
+    ------
+    InputError : an empty subset, or an unknown task index.
+    """
+    members = sorted(set(subset))
+    if not members or not 0 <= members[0] <= members[-1] < problem.n_tasks:
+        raise InputError(argument, str(list(subset)), f"Give task indices from 0 to {problem.n_tasks - 1}.")
+    return members
+
+
+def check_losses(losses: Sequence[float], of: str = "") -> tuple[float, ...]:
+    """The losses of a training, as they are; `of` says whose they are, for the message.
+
+    Raises
+    ------
+    InputError : a loss that turned NaN or infinite.
+    """
+    if not all(map(math.isfinite, losses)):
+        found = f"a training loss of {losses[-1]}{of}"
+        raise InputError("recipe", found, "Lower the learning rate or rescale the inputs.")
+    return tuple(losses)
+
+
 def labelled_rows(problem: Problem, members: Sequence[int]) -> tuple[Tensor, Tensor]:
     """The u inputs with a training label of some member, int64 (u,), and their labels with shape (u, members)."""
     used, labels = problem.table("train")
@@ -98,9 +125,7 @@ def fit(
     ------
     InputError : an empty subset, an unknown task index, or a loss that turned NaN or infinite.
     """
-    members = sorted(set(subset))
-    if not members or not 0 <= members[0] <= members[-1] < problem.n_tasks:
-        raise InputError("subset", str(list(subset)), f"Give task indices from 0 to {problem.n_tasks - 1}.")
+    members = check_members(problem, subset)
     begun = time.perf_counter()
     place = resolve_device(device)
     network = problem.network(seed)
@@ -125,7 +150,5 @@ def fit(
                 optimiser.step()
                 total += loss.detach() * len(batch)
             losses.append(total / len(inputs))
-    curve = tuple(torch.stack(losses).tolist())
-    if not all(value == value and abs(value) != float("inf") for value in curve):
-        raise InputError("recipe", f"a training loss of {curve[-1]}", "Lower the learning rate or rescale the inputs.")
+    curve = check_losses(torch.stack(losses).tolist())
     return Fitted(network.eval(), curve, training_flops(problem, members, recipe), time.perf_counter() - begun)

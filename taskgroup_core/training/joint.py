@@ -16,7 +16,7 @@ from taskgroup_core.problems.problem import Problem
 from taskgroup_core.scores import elementwise_loss
 from taskgroup_core.seeds import seeded, torch_generator
 from taskgroup_core.tasks import Task
-from taskgroup_core.training.fit import Fitted, Recipe, labelled_rows, training_flops
+from taskgroup_core.training.fit import Fitted, Recipe, check_losses, labelled_rows, training_flops
 
 
 @dataclass(frozen=True)
@@ -116,8 +116,6 @@ def joint_training(
                 total += loss.detach() * len(batch)
                 step += 1
             losses.append(total / len(inputs))
-    curve = tuple(torch.stack(losses).tolist())
-    if not all(map(math.isfinite, curve)):
-        raise InputError("recipe", f"a training loss of {curve[-1]}", "Lower the learning rate or rescale the inputs.")
+    curve = check_losses(torch.stack(losses).tolist())
     flops = training_flops(problem, everything, recipe)
     return Fitted(network.eval(), curve, flops, time.perf_counter() - begun)

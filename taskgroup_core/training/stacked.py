@@ -16,7 +16,15 @@ from taskgroup_core.device import resolve_device
 from taskgroup_core.errors import InputError
 from taskgroup_core.problems.problem import Problem
 from taskgroup_core.seeds import seeded
-from taskgroup_core.training.fit import Fitted, Recipe, fit, labelled_rows, training_flops
+from taskgroup_core.training.fit import (
+    Fitted,
+    Recipe,
+    check_losses,
+    check_members,
+    fit,
+    labelled_rows,
+    training_flops,
+)
 from taskgroup_core.training.network_stack import NetworkStack, StackedRun
 from taskgroup_core.training.stackable import NotStackedWarning, bytes_per_network, rows_mix, why_not_stackable
 
@@ -32,9 +40,7 @@ def _runs(problem: Problem, subsets: Sequence[Sequence[int]], seeds: Sequence[in
         raise InputError("seeds", f"{len(seeds)} for {len(subsets)} subsets", "Give one seed a subset.")
     used, runs = problem.table("train")[0], []
     for subset, seed in zip(subsets, seeds, strict=True):
-        members = tuple(sorted(set(subset)))
-        if not members or not 0 <= members[0] <= members[-1] < problem.n_tasks:
-            raise InputError("subsets", str(list(subset)), f"Give task indices from 0 to {problem.n_tasks - 1}.")
+        members = tuple(check_members(problem, subset, "subsets"))
         runs.append(StackedRun(members, seed, torch.searchsorted(used, labelled_rows(problem, members)[0])))
     return runs
 
@@ -81,9 +87,7 @@ def _fit_stack(
     stack.unstack()
     seconds = (time.perf_counter() - begun) / len(runs)
     for run, curve in zip(runs, losses, strict=True):
-        if not all(value == value and abs(value) != float("inf") for value in curve):
-            remedy = "Lower the learning rate or rescale the inputs."
-            raise InputError("recipe", f"a training loss of {curve[-1]} for tasks {list(run.members)}", remedy)
+        check_losses(curve, f" for tasks {list(run.members)}")
     return [
         Fitted(network, tuple(curve), training_flops(problem, run.members, recipe), seconds)
         for run, network, curve in zip(runs, networks, losses, strict=True)
