@@ -20,7 +20,7 @@ class Examples:
     ----------
     input_index : row of the problem's inputs, int64 with shape (E,).
     task_index : task of the row, int64 with shape (E,).
-    label : 0 or 1 for binary tasks, any number for regression; float32, shape (E,).
+    label : 0 or 1 for binary tasks, the class for multiclass ones, any number for regression; float32, shape (E,).
 
     Raises
     ------
@@ -66,7 +66,7 @@ def check_examples(examples: Examples, tasks: Sequence[Task], n_inputs: int, spl
     Raises
     ------
     InputError : an index out of range, a task without examples, a label that does not fit its task's kind,
-        or a binary task with one class only.
+        or a task with one class only.
     """
     if len(examples) and int(examples.input_index.max()) >= n_inputs:
         raise InputError(f"{split}.input_index", str(int(examples.input_index.max())), f"There are {n_inputs} inputs.")
@@ -76,11 +76,13 @@ def check_examples(examples: Examples, tasks: Sequence[Task], n_inputs: int, spl
         label = examples.label[examples.task_index == index]
         if not label.numel():
             raise InputError(split, f"no example of task {task.name!r}", "Remove the task or label some inputs for it.")
-        if task.kind != "binary":
+        if task.kind == "regression":
             continue
-        if not torch.isin(label, torch.tensor([0.0, 1.0])).all():
-            raise InputError(f"{split}.label", f"labels of {task.name!r} other than 0 and 1", "Recode them.")
+        classes = max(2, task.n_outputs)
+        if not torch.isin(label, torch.arange(classes)).all():
+            found = f"labels of {task.name!r} other than " + ("0 and 1" if classes == 2 else f"0 to {classes - 1}")
+            raise InputError(f"{split}.label", found, "Recode them.")
         if label.unique().numel() < 2:
             raise InputError(
-                split, f"one class only for task {task.name!r}", "Give examples of both classes, or drop the task."
+                split, f"one class only for task {task.name!r}", "Give examples of two classes, or drop the task."
             )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from taskgroup_core.tasks import Task
+from taskgroup_core.tasks import Task, output_columns
 
 
 def f1(output: Tensor, label: Tensor) -> float:
@@ -22,8 +22,16 @@ def f1(output: Tensor, label: Tensor) -> float:
 
 
 def accuracy(output: Tensor, label: Tensor) -> float:
-    """Share of labels predicted right at logit 0, in [0, 1]."""
-    return float(((output > 0) == (label > 0.5)).double().mean())
+    """Share of labels predicted right, in [0, 1]: at logit 0 for outputs (B,), by the largest logit for (B, K)."""
+    predicted = output > 0 if output.ndim == 1 else output.argmax(dim=1)
+    return float((predicted == label).double().mean())
+
+
+def macro_f1(output: Tensor, label: Tensor) -> float:
+    """Mean over the classes among `label` of the F1 of each against the rest, in [0, 1]; logits with shape (B, K)."""
+    predicted = output.argmax(dim=1)
+    each = [f1((predicted == present).float() - 0.5, (label == present).float()) for present in label.unique()]
+    return sum(each) / len(each)
 
 
 def r2(output: Tensor, label: Tensor) -> float:
@@ -32,20 +40,37 @@ def r2(output: Tensor, label: Tensor) -> float:
     return float(1 - (output - label).square().sum() / spread)
 
 
-SCORES: Mapping[str, Callable[[Tensor, Tensor], float]] = {"f1": f1, "accuracy": accuracy, "r2": r2}
+SCORES: Mapping[str, Callable[[Tensor, Tensor], float]] = {
+    "f1": f1,
+    "accuracy": accuracy,
+    "macro_f1": macro_f1,
+    "r2": r2,
+}
 
 
 def elementwise_loss(output: Tensor, label: Tensor, tasks: tuple[Task, ...]) -> Tensor:
-    """Loss of every entry, with the shape (B, n) of `output`: logistic (in nats) or squared error, by task kind.
+    """Loss of every label, with its shape (..., n): logistic or cross-entropy (in nats) or squared error, by kind.
 
     Parameters
     ----------
-    output : logits of binary tasks, predictions of regression tasks, with shape (B, n).
-    label : labels with shape (B, n), no NaN.
-    tasks : the n tasks of the columns.
+    output : the tasks' columns side by side (see `output_columns`): logits of binary and multiclass tasks,
+        predictions of regression tasks, with shape (..., number of outputs).
+    label : labels with shape (..., n), no NaN.
+    tasks : the n tasks.
     """
-    binary = torch.tensor([task.kind == "binary" for task in tasks], device=output.device)
-    if bool(binary.all()):
+    kinds = {task.kind for task in tasks}
+    if kinds == {"binary"}:
         return functional.binary_cross_entropy_with_logits(output, label, reduction="none")
+    if "multiclass" in kinds:
+        each = zip(tasks, output_columns(tasks), label.unbind(dim=-1), strict=True)
+        return torch.stack([_loss_of_task(output[..., columns], known, task) for task, columns, known in each], dim=-1)
+    binary = torch.tensor([task.kind == "binary" for task in tasks], device=output.device)
     logistic = functional.softplus(output) - label * output
     return torch.where(binary, logistic, (output - label).square())
+
+
+def _loss_of_task(output: Tensor, label: Tensor, task: Task) -> Tensor:
+    if task.kind == "multiclass":
+        chosen = label.long().unsqueeze(-1)
+        return -functional.log_softmax(output, dim=-1).gather(-1, chosen).squeeze(-1)
+    return elementwise_loss(output, label.unsqueeze(-1), (task,)).squeeze(-1)

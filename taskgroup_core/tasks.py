@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal, get_args
 
 from taskgroup_core.errors import InputError
 
-Kind = Literal["binary", "regression"]
-METRICS = {"binary": ("f1", "accuracy"), "regression": ("r2",)}
+Kind = Literal["binary", "multiclass", "regression"]
+METRICS = {"binary": ("f1", "accuracy"), "multiclass": ("accuracy", "macro_f1"), "regression": ("r2",)}
 
 
 @dataclass(frozen=True)
@@ -19,17 +20,20 @@ class Task:
     Parameters
     ----------
     name : unique within its problem.
-    kind : "binary" (labels 0 and 1; the network's output is the logit of 1) or "regression".
+    kind : "binary" (labels 0 and 1; the network's output is the logit of 1), "multiclass" (labels 0 to K - 1; K
+        outputs, the logits of the classes) or "regression".
     metric : name of the score reported for it, one of `METRICS[kind]` (see `taskgroup_core.scores`); higher is better.
+    n_outputs : columns of the network's output that are the task's: the number of classes K, or 1 for other kinds.
 
     Raises
     ------
-    InputError : unknown kind, or a metric that does not belong to it.
+    InputError : unknown kind, a metric that does not belong to it, or a number of outputs that does not fit it.
     """
 
     name: str
     kind: Kind = "binary"
     metric: str = "f1"
+    n_outputs: int = 1
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
@@ -38,6 +42,9 @@ class Task:
             raise InputError(
                 "metric", f"{self.metric!r} for a {self.kind} task", f"Use one of {', '.join(METRICS[self.kind])}."
             )
+        if self.n_outputs < 2 if self.kind == "multiclass" else self.n_outputs != 1:
+            remedy = "Give the number of classes, 2 or more." if self.kind == "multiclass" else "Leave it at 1."
+            raise InputError("n_outputs", f"{self.n_outputs} for a {self.kind} task", remedy)
 
 
 def check_tasks(tasks: Sequence[Task]) -> tuple[Task, ...]:
@@ -54,3 +61,9 @@ def check_tasks(tasks: Sequence[Task]) -> tuple[Task, ...]:
     if repeated:
         raise InputError("tasks", f"repeated names {repeated}", "Give every task a name of its own.")
     return tuple(tasks)
+
+
+def output_columns(tasks: Sequence[Task]) -> tuple[slice, ...]:
+    """Which columns of a network's output belong to each of `tasks`: consecutive ones, in the order of the tasks."""
+    stops = list(accumulate(task.n_outputs for task in tasks))
+    return tuple(slice(stop - task.n_outputs, stop) for task, stop in zip(tasks, stops, strict=True))

@@ -70,7 +70,7 @@ class CollectedAffinity(ABC):
         start, stop = (share * steps for share in self._window())
         moments: list[tuple[int, int]] = []
         matrices: list[Tensor] = []
-        names = shared_parameters(problem.network(self.seed), problem.n_tasks, self.shared)
+        names = shared_parameters(problem.network(self.seed), problem.n_outputs, self.shared)
         self._draw = torch_generator(self.seed, "validation batches")
 
         def observe(moment: Moment) -> None:

@@ -102,7 +102,7 @@ class SampleConvergenceAffinity:
         if network is not None:
             start.load_state_dict(network.state_dict())
         start = start.to(resolve_device(self.device)).eval()
-        names = shared_parameters(start, problem.n_tasks, self.shared)
+        names = shared_parameters(start, problem.n_outputs, self.shared)
         if self.equal_heads:
             self._equalise(start, names)
         distances = self._distances(problem, start, names)

@@ -14,7 +14,7 @@ from taskgroup_core.errors import InputError
 from taskgroup_core.examples import Examples, check_examples
 from taskgroup_core.flops import network_flops
 from taskgroup_core.seeds import seeded
-from taskgroup_core.tasks import Task, check_tasks
+from taskgroup_core.tasks import Task, check_tasks, output_columns
 
 Split = Literal["train", "val", "test"]
 
@@ -30,8 +30,9 @@ class Problem:
     inputs : float tensor with shape (N, ...): what the network reads.
     train, val, test : examples (rows) of the three splits; every task occurs in each.
     build : makes a freshly initialised network that maps inputs with shape (B, ...) to outputs with shape
-        (B, n): one column a task, in the order of `tasks`. Networks for a subset have all columns too; those
-        of other tasks get no gradient, so the subset's network is the same function as one without them.
+        (B, n_outputs): one column a task, or one a class for multiclass tasks, in the order of `tasks`. Networks for
+        a subset have all columns too; those of other tasks get no gradient, so the subset's network is the same
+        function as one without them.
 
     Raises
     ------
@@ -57,6 +58,16 @@ class Problem:
     def n_tasks(self) -> int:
         """Number of tasks, n."""
         return len(self.tasks)
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of columns of the network's output: n, and K - 1 more for each multiclass task of K classes."""
+        return sum(task.n_outputs for task in self.tasks)
+
+    def columns(self, members: Sequence[int]) -> Tensor:
+        """The output columns of some tasks (indices), in their order, int64."""
+        columns = output_columns(self.tasks)
+        return torch.cat([torch.arange(columns[index].start, columns[index].stop) for index in members])
 
     @property
     def task_names(self) -> Sequence[str]:

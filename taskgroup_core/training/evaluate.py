@@ -24,7 +24,7 @@ def evaluate(
 
     Parameters
     ----------
-    outputs : network in evaluation mode, or any function from inputs to outputs with shape (B, n).
+    outputs : network in evaluation mode, or any function from inputs to outputs with shape (B, n_outputs).
     problem, split : where the examples come from.
     subset : task indices; the other entries of the result are NaN.
     device : where `outputs` expects its inputs.
@@ -35,7 +35,8 @@ def evaluate(
     result = {name: np.full(problem.n_tasks, np.nan) for name in ("score", "negative_loss")}
     for index in subset:
         task, present = problem.tasks[index], ~labels[:, index].isnan()
-        prediction, label = output[present, index], labels[present, index]
-        result["score"][index] = SCORES[task.metric](prediction, label)
-        result["negative_loss"][index] = -float(elementwise_loss(prediction[:, None], label[:, None], (task,)).mean())
+        prediction, label = output[:, problem.columns([index])][present], labels[present, index]
+        scored = prediction if task.kind == "multiclass" else prediction[:, 0]
+        result["score"][index] = SCORES[task.metric](scored, label)
+        result["negative_loss"][index] = -float(elementwise_loss(prediction, label[:, None], (task,)).mean())
     return result

@@ -57,7 +57,7 @@ class Fitted:
 
 
 def mean_loss(output: Tensor, label: Tensor, tasks: tuple[Task, ...]) -> Tensor:
-    """Mean loss over the labels that are there; `label` has NaN where one is missing, both have shape (B, n)."""
+    """Mean loss over the labels that are there; `label` has NaN where one is missing (see `elementwise_loss`)."""
     present = ~label.isnan()
     loss = elementwise_loss(output, label.nan_to_num(), tasks)
     return (loss * present).sum() / present.sum()
@@ -135,7 +135,7 @@ def fit(
     tasks = tuple(problem.tasks[index] for index in members)
     used, labels = labelled_rows(problem, members)
     inputs, labels = problem.inputs[used].to(place), labels.to(place)
-    columns = slice(None) if len(members) == problem.n_tasks else torch.tensor(members, device=place)
+    columns = slice(None) if len(members) == problem.n_tasks else problem.columns(members).to(place)
     optimiser = torch.optim.Adam(network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
     order = torch_generator(seed, "order", *members)
     losses = []

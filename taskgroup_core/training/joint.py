@@ -45,9 +45,9 @@ def task_losses(output: Tensor, labels: Tensor, tasks: tuple[Task, ...]) -> Tens
 
     Parameters
     ----------
-    output : with shape (B, n).
+    output : with shape (B, number of outputs), see `elementwise_loss`.
     labels : with shape (B, n), NaN where missing.
-    tasks : the n tasks of the columns.
+    tasks : the n tasks.
     """
     present = ~labels.isnan()
     loss = elementwise_loss(output, labels.nan_to_num().to(output.dtype), tasks)
