@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 import xarray as xr
 from numpy.typing import ArrayLike
-from scipy.linalg import eigh
+from torch import Tensor
 
+from taskgroup_core.device import resolve_device
 from taskgroup_core.errors import InputError
+from taskgroup_core.grouping.eigen import largest_eigenpairs, largest_eigenvalues
 from taskgroup_core.grouping.grouping import check_n_groups
 from taskgroup_core.matrices import FloatArray, check_affinity
 
@@ -20,7 +23,6 @@ CHECK_EVERY = 20  # iterations between two looks at the gap, which cost three to
 DUAL_WEIGHT, IMBALANCE, STEP = 0.2, 2.0, 1.5
 REPAIRS, OVERSHOOT = 3, 1.9  # steps of `_feasible` at each look
 EXTRA = 8  # eigenvectors computed beyond the rank of the last X
-MOST_OF = 3  # above n / 3 eigenvectors, computing all (divide and conquer) is faster than computing some
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,12 @@ class ADMMResult:
 
 
 def solve_admm(
-    affinity: xr.DataArray | ArrayLike, n_groups: int, *, tolerance: float = 1e-5, max_iterations: int = 20_000
+    affinity: xr.DataArray | ArrayLike,
+    n_groups: int,
+    *,
+    tolerance: float = 1e-5,
+    max_iterations: int = 20_000,
+    device: str | torch.device = "cpu",
 ) -> ADMMResult:
     """Maximise <T, X> over symmetric X with X e = e, trace X = k, X >= 0 entrywise and X positive semidefinite.
 
@@ -58,6 +65,7 @@ def solve_admm(
     n_groups : k, from 2 to n - 1; for 1 and n only one X is feasible.
     tolerance : the relative gap to stop at.
     max_iterations : the iterations to stop at.
+    device : where to compute, in float64 everywhere; a GPU pays from some hundred tasks on.
 
     Raises
     ------
@@ -77,20 +85,20 @@ def solve_admm(
     whole = isinstance(max_iterations, (int, np.integer)) and not isinstance(max_iterations, bool)
     if not whole or max_iterations < 1:
         raise InputError("max_iterations", repr(max_iterations), "Use an integer of at least 1.")
-    cost = _off_mean((values + values.T) / 2)
-    middle = np.full((n, n), (n - k) / (n * (n - 1)))  # the mean over all relabellings: every entry is positive
-    np.fill_diagonal(middle, k / n)
-    penalty = float(np.linalg.norm(cost))
+    cost = _off_mean(torch.from_numpy((values + values.T) / 2).to(resolve_device(device)))
+    middle = torch.full_like(cost, (n - k) / (n * (n - 1)))  # the mean over all relabellings: every entry is positive
+    middle.fill_diagonal_(k / n)
+    penalty = float(cost.norm())
     if penalty <= 1e-12 * float(np.abs(values).max()) * n:  # nothing but rounding: every X is optimal
-        return ADMMResult(middle, np.zeros((n, n)), 0.0, 0, True)
-    base = float(np.vdot(cost, middle))
-    clipped, dual, rank = middle, np.zeros((n, n)), k
+        return ADMMResult(middle.cpu().numpy(), np.zeros((n, n)), 0.0, 0, True)
+    base = float((cost * middle).sum())
+    clipped, dual, rank = middle, torch.zeros_like(cost), k
     best_x, best_n, lower, upper, gap, iteration = middle, dual, base, np.inf, 1.0, 0
     while gap > tolerance and iteration < max_iterations:
         iteration += 1
         x, rank = _project(clipped - dual + cost / penalty, k, rank)
         before, target = clipped, RELAXATION * x + (1 - RELAXATION) * clipped + dual
-        clipped = np.maximum(target, 0.0)
+        clipped = target.clamp_min(0.0)
         dual = target - clipped  # never positive
         if iteration % CHECK_EVERY and iteration < max_iterations:
             continue
@@ -98,61 +106,57 @@ def solve_admm(
         if bound < upper:
             upper, best_n = bound, -penalty * dual
         point = _feasible(x, middle, k, rank)
-        value = float(np.vdot(cost, point))
+        value = float((cost * point).sum())
         if value > lower:
             lower, best_x = value, point
         gap = max(upper - lower, 0.0) / max(upper - base, float(np.finfo(np.float64).tiny))
-        primal = float(np.linalg.norm(x - clipped)) / float(np.linalg.norm(x))
-        change = DUAL_WEIGHT * float(np.linalg.norm(clipped - before)) / max(float(np.linalg.norm(dual)), 1e-12)
+        primal = float((x - clipped).norm()) / float(x.norm())
+        change = DUAL_WEIGHT * float((clipped - before).norm()) / max(float(dual.norm()), 1e-12)
         if max(primal, change) > IMBALANCE * min(primal, change):
             factor = STEP if primal > change else 1 / STEP
             penalty, dual = penalty * factor, dual / factor
-    return ADMMResult(best_x, best_n, gap, iteration, gap <= tolerance)
+    return ADMMResult(best_x.cpu().numpy(), best_n.cpu().numpy(), gap, iteration, gap <= tolerance)
 
 
-def _off_mean(matrix: FloatArray) -> FloatArray:
+def _off_mean(matrix: Tensor) -> Tensor:
     """P A P for a symmetric A, with P the projection off e."""
-    rows = matrix.mean(axis=1)
-    centred: FloatArray = matrix - (rows[:, None] + (rows - rows.mean())[None, :])
-    return centred
+    rows = matrix.mean(dim=1)
+    return matrix - (rows[:, None] + (rows - rows.mean())[None, :])
 
 
-def _below(matrix: FloatArray) -> FloatArray:
+def _below(matrix: Tensor) -> Tensor:
     """P A P with e moved from eigenvalue 0 to one below all others, so that it is never among the largest."""
     centred = _off_mean(matrix)
-    centred -= 2 * float(np.linalg.norm(centred)) / len(centred)
+    centred -= 2 * float(centred.norm()) / len(centred)
     return centred
 
 
-def _feasible(x: FloatArray, middle: FloatArray, k: int, rank: int) -> FloatArray:
+def _feasible(x: Tensor, middle: Tensor, k: int, rank: int) -> Tensor:
     """A feasible point near x: steps through X >= 0 and back, then the least step to `middle` that mends the rest.
 
     Without the steps the last one is longer, and loses most of the gap wherever the relaxation is not tight.
     """
     for _ in range(REPAIRS):
-        x, _ = _project(x + OVERSHOOT * (np.maximum(x, 0.0) - x), k, rank)
-    part = max(0.0, float((-x / (middle - np.minimum(x, 0.0))).max()))
-    point: FloatArray = (1 - part) * x + part * middle
-    return point
+        x, _ = _project(x + OVERSHOOT * (x.clamp_min(0.0) - x), k, rank)
+    part = max(0.0, float((-x / (middle - x.clamp_max(0.0))).max()))
+    return (1 - part) * x + part * middle
 
 
-def _project(matrix: FloatArray, k: int, rank: int) -> tuple[FloatArray, int]:
+def _project(matrix: Tensor, k: int, rank: int) -> tuple[Tensor, int]:
     """The nearest X with X e = e, trace k and eigenvalues from 0 to 1, and the rank of X - e e' / n."""
     n = len(matrix)
     centred, count = _below(matrix), min(max(rank, k) + EXTRA, n - 1)
     weights = np.ones(1)
     while weights[0] > 0 and count < n:  # a second time where the rank grew: more eigenvectors have a part in X
-        if MOST_OF * count < n:
-            values, vectors = eigh(centred, subset_by_index=[n - count, n - 1], check_finite=False)
-        else:
-            values, vectors = eigh(centred, driver="evd", check_finite=False)
+        values, vectors = largest_eigenpairs(centred, count)
+        if len(values) == n:
             values, vectors, count = values[1:], vectors[:, 1:], n  # the first is e
-        weights, count = _weights(values, k - 1), 2 * count
-    kept = weights > 0
-    basis = vectors[:, kept] * np.sqrt(weights[kept])
-    projected: FloatArray = basis @ basis.T
+        weights, count = _weights(values.cpu().numpy(), k - 1), 2 * count
+    first = int((weights == 0).sum())  # weights ascend with the eigenvalues
+    basis = vectors[:, first:] * torch.from_numpy(np.sqrt(weights[first:])).to(vectors)
+    projected = basis @ basis.T
     projected += 1 / n
-    return projected, int(kept.sum())
+    return projected, len(weights) - first
 
 
 def _weights(values: FloatArray, total: int) -> FloatArray:
@@ -170,8 +174,6 @@ def _weights(values: FloatArray, total: int) -> FloatArray:
     return weights
 
 
-def _bound(matrix: FloatArray, k: int) -> float:
+def _bound(matrix: Tensor, k: int) -> float:
     """Sum of A / n, plus the k - 1 largest eigenvalues of P A P: what `certify` proves, without paying for rounding."""
-    n = len(matrix)
-    largest = eigh(_below(matrix), eigvals_only=True, subset_by_index=[n - k + 1, n - 1], check_finite=False)
-    return float(matrix.sum()) / n + float(largest.sum())
+    return float(matrix.sum()) / len(matrix) + float(largest_eigenvalues(_below(matrix), k - 1).sum())

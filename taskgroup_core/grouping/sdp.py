@@ -18,7 +18,7 @@ from taskgroup_core.grouping.rounding import Rounding, round_by_average_linkage,
 from taskgroup_core.matrices import FloatArray
 
 # Interior points (Clarabel) are more accurate, but each step factors a system in the n (n + 1) / 2 entries of X;
-# splitting (SCS) takes more, cheap steps. On two cores the first stays well below a second up to about here.
+# splitting takes more, cheap steps. On two cores the first stays well below a second up to about here.
 LARGEST_FOR_CLARABEL = 30
 DEFAULT_OPTIONS: dict[str, dict[str, Any]] = {
     # At its own 1e-8 Clarabel gives up on every tenth planted instance with n from 16 to 30 ("optimal_inaccurate").
@@ -50,9 +50,10 @@ class SDPGrouper(Grouper):
     ----------
     n_groups : k, from 1 to n.
     solver : "CLARABEL", "SCS" or "ADMM" (this package's own, see `solve_admm`: no cvxpy needed, and the fastest from
-        n = 100 on); None takes Clarabel up to n = 30 (more accurate) and SCS beyond (far faster there).
+        n = 100 on); None takes Clarabel up to n = 30 (more accurate) and ADMM beyond (far faster there).
     rounding : "threshold" (the paper's), "average_linkage", or "local_search" (ours: the better of both, improved).
-    solver_options : passed to the solver, over this module's `DEFAULT_OPTIONS`; for example {"max_iters": 100_000}.
+    solver_options : passed to the solver, over this module's `DEFAULT_OPTIONS`; for example {"max_iters": 100_000},
+        or {"device": "cuda"} for ADMM.
 
     Attributes
     ----------
@@ -107,7 +108,7 @@ class SDPGrouper(Grouper):
             raise InputError("rounding", repr(self.rounding), f"Use one of {', '.join(ROUNDINGS)}.")
         if self.solver is not None and self.solver not in DEFAULT_OPTIONS:
             raise InputError("solver", repr(self.solver), f"Use one of {', '.join(DEFAULT_OPTIONS)}, or None.")
-        solver = self.solver or ("CLARABEL" if n <= LARGEST_FOR_CLARABEL else "SCS")
+        solver = self.solver or ("CLARABEL" if n <= LARGEST_FOR_CLARABEL else "ADMM")
         centred = _centred(values)
         multipliers = np.zeros((n, n))
         if n_groups in (1, n):  # one feasible point, and no interior for a solver to walk in

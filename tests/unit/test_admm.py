@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 from taskgroup_core.errors import InputError
 from taskgroup_core.grouping.admm import _project, _weights, solve_admm
@@ -106,12 +107,13 @@ def test_the_projection_is_the_nearest_point(rank: int) -> None:
     n, k = 30, 4
     matrix = generator.standard_normal((n, n))
     matrix = (matrix + matrix.T) / 2
-    nearest, _ = _project(matrix, k, rank)
+    nearest = _project(torch.from_numpy(matrix), k, rank)[0].numpy()
     assert np.abs(nearest.sum(axis=1) - 1).max() < 1e-12 and np.trace(nearest) == pytest.approx(k)
     eigenvalues = np.linalg.eigvalsh(nearest)
     assert eigenvalues[0] > -1e-12 and eigenvalues[-1] < 1 + 1e-12
     for draw in range(50):
-        other, _ = _project(matrix * (draw % 2) + generator.standard_normal((n, n)) * (draw + 1) / 10, k, n)
+        moved = matrix * (draw % 2) + generator.standard_normal((n, n)) * (draw + 1) / 10
+        other = _project(torch.from_numpy(moved), k, n)[0].numpy()
         assert np.vdot(matrix - nearest, other - nearest) <= 1e-10
 
 

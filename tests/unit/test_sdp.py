@@ -48,10 +48,10 @@ def test_planted_blocks_are_found_and_proved_best() -> None:
     assert "no partition has a higher average density" in grouper.status_
 
 
-def test_scs_takes_over_above_the_size_for_clarabel() -> None:
+def test_admm_takes_over_above_the_size_for_clarabel() -> None:
     small = SDPGrouper(3).fit(planted(9, 3, 0.3, 0))
     large = SDPGrouper(3).fit(planted(LARGEST_FOR_CLARABEL + 3, 3, 0.3, 0))
-    assert "CLARABEL" in small.status_ and "SCS" in large.status_
+    assert "CLARABEL" in small.status_ and "ADMM" in large.status_
 
 
 def test_the_bound_is_the_relaxations_objective_in_the_affinitys_unit() -> None:
