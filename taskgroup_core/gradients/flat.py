@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +37,17 @@ class FlatNetwork:
     def n_parameters(self) -> int:
         """Number of trainable parameters, p."""
         return sum(self._sizes)
+
+    @property
+    def shapes(self) -> dict[str, torch.Size]:
+        """Shape of each trainable parameter by name, in the order of theta."""
+        return dict(self._shapes)
+
+    @property
+    def spans(self) -> dict[str, slice]:
+        """Where each trainable parameter lies in theta."""
+        ends = accumulate(self._sizes)
+        return {k: slice(end - size, end) for k, size, end in zip(self._shapes, self._sizes, ends, strict=True)}
 
     @property
     def theta(self) -> Tensor:

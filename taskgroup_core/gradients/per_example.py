@@ -9,8 +9,8 @@ from torch.func import grad, vmap
 from taskgroup_core.gradients.flat import FlatNetwork
 
 
-def per_example_gradients(flat: FlatNetwork, inputs: Tensor, task_index: Tensor) -> Tensor:
-    """Gradient of output `task_index[e]` for input e with respect to the parameters, with shape (E, p).
+def per_example_gradients(flat: FlatNetwork, inputs: Tensor, output_index: Tensor) -> Tensor:
+    """Gradient of output `output_index[e]` for input e with respect to the parameters, with shape (E, p).
 
     Holds E x p numbers: callers give it slices. Reverse mode under `vmap`, so that no graph is kept.
 
@@ -18,7 +18,7 @@ def per_example_gradients(flat: FlatNetwork, inputs: Tensor, task_index: Tensor)
     ----------
     flat : network with p parameters.
     inputs : with shape (E, ...).
-    task_index : which output, int64 with shape (E,).
+    output_index : which output, int64 with shape (E,).
 
     References
     ----------
@@ -33,5 +33,5 @@ def per_example_gradients(flat: FlatNetwork, inputs: Tensor, task_index: Tensor)
     theta = flat.theta
     with torch.no_grad():
         width = flat(theta, inputs[:1]).shape[1]
-    gradients: Tensor = vmap(grad(output), in_dims=(None, 0, 0))(theta, inputs, task_index)
+    gradients: Tensor = vmap(grad(output), in_dims=(None, 0, 0))(theta, inputs, output_index)
     return gradients

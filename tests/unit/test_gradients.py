@@ -22,13 +22,13 @@ def case():
     network = Sign(2, 5, 8, 3).double().eval()
     inputs = torch.randn(20, 2, 5, dtype=torch.float64)
     input_index = torch.arange(20).repeat_interleave(2)
-    task_index = torch.randint(0, 3, (40,))
-    return FlatNetwork(network), inputs, input_index, task_index
+    output_index = torch.randint(0, 3, (40,))
+    return FlatNetwork(network), inputs, input_index, output_index
 
 
-def gradients_by_backward(network, inputs, task_index):
+def gradients_by_backward(network, inputs, output_index):
     rows = []
-    for row, task in zip(inputs, task_index, strict=True):
+    for row, task in zip(inputs, output_index, strict=True):
         network.zero_grad()
         network(row[None])[0, task].backward()
         rows.append(torch.cat([p.grad.reshape(-1).clone() for p in network.parameters()]))
@@ -44,9 +44,9 @@ def test_the_flat_network_is_the_network(case):
 
 
 def test_per_example_gradients_are_those_of_one_backward_pass_each(case):
-    flat, inputs, input_index, task_index = case
-    ours = per_example_gradients(flat, inputs[input_index], task_index)
-    assert torch.allclose(ours, gradients_by_backward(flat.network, inputs[input_index], task_index), atol=1e-12)
+    flat, inputs, input_index, output_index = case
+    ours = per_example_gradients(flat, inputs[input_index], output_index)
+    assert torch.allclose(ours, gradients_by_backward(flat.network, inputs[input_index], output_index), atol=1e-12)
 
 
 def test_derivatives_agree_with_finite_differences(case):
@@ -84,15 +84,15 @@ def test_a_linear_model_has_no_linearisation_error():
 
 
 def test_both_routes_equal_the_product_with_the_whole_matrix(case):
-    flat, inputs, input_index, task_index = case
+    flat, inputs, input_index, output_index = case
     projection = GaussianProjection(flat.n_parameters, 40, seed=3)
     matrix = torch.cat([block for _, block in projection.blocks(flat.theta)], dim=1)
     assert matrix.shape == (flat.n_parameters, 40)
-    expected = gradients_by_backward(flat.network, inputs[input_index], task_index) @ matrix
-    for route in ("forward", "reverse", "auto"):
-        ours = projected_gradients(flat, projection, inputs, input_index, task_index, route)
+    expected = gradients_by_backward(flat.network, inputs[input_index], output_index) @ matrix
+    for route in ("forward", "reverse", "layered", "auto"):
+        ours = projected_gradients(flat, projection, inputs, input_index, output_index, route)
         assert torch.allclose(ours, expected, atol=1e-10), route
-    sliced = projected_gradients(flat, projection, inputs, input_index, task_index, "reverse", budget=10_000)
+    sliced = projected_gradients(flat, projection, inputs, input_index, output_index, "reverse", budget=10_000)
     assert torch.allclose(sliced, expected, atol=1e-10)
     solutions = torch.randn(5, 40, dtype=torch.float64)
     assert torch.allclose(projection.lift(solutions), solutions @ matrix.T, atol=1e-12)
@@ -124,11 +124,11 @@ def test_projection_error_falls_with_the_square_root_of_d():
 
 
 def test_the_identity_projects_onto_everything(case):
-    flat, inputs, input_index, task_index = case
+    flat, inputs, input_index, output_index = case
     projection = IdentityProjection(flat.n_parameters)
-    exact = per_example_gradients(flat, inputs[input_index], task_index)
+    exact = per_example_gradients(flat, inputs[input_index], output_index)
     for route in ("forward", "reverse"):
-        ours = projected_gradients(flat, projection, inputs, input_index, task_index, route)
+        ours = projected_gradients(flat, projection, inputs, input_index, output_index, route)
         assert torch.allclose(ours, exact, atol=1e-12)
     assert torch.allclose(projection.lift(exact), exact)
 
