@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import combinations
+from itertools import chain, combinations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,6 +12,7 @@ from taskgroup_core.errors import InputError
 from taskgroup_core.seeds import numpy_generator
 
 Subsets = NDArray[np.bool_]
+MOST_TASKS = 12  # 4,095 subsets; every further task doubles their number
 
 
 def check_subsets(subsets: ArrayLike, n_tasks: int) -> Subsets:
@@ -56,6 +57,20 @@ def singletons(n_tasks: int) -> Subsets:
 def pairs(n_tasks: int) -> Subsets:
     """All {i, j} with i <= j (so the n singletons too), with shape (n (n + 1) / 2, n); GRAD-TAG, Example 2.2."""
     return np.vstack([singletons(n_tasks), membership(combinations(range(n_tasks), 2), n_tasks)])
+
+
+def all_subsets(n_tasks: int) -> Subsets:
+    """All 2^n - 1 subsets that are not empty, with shape (2^n - 1, n): by size, the n singletons first.
+
+    Raises
+    ------
+    InputError : no task, or more than `MOST_TASKS`.
+    """
+    if not 1 <= n_tasks <= MOST_TASKS:
+        remedy = f"Use 1 to {MOST_TASKS} tasks, or draw subsets with `sample_subsets`."
+        raise InputError("n_tasks", str(n_tasks), remedy)
+    tasks = range(n_tasks)
+    return membership(chain.from_iterable(combinations(tasks, size + 1) for size in tasks), n_tasks)
 
 
 def sample_subsets(n_tasks: int, size: int, m: int, seed: int) -> Subsets:

@@ -88,18 +88,16 @@ def loss_of(network: nn.Module, problem: Problem, task: int, split: str = "train
 def along_training(
     problem: Problem,
     recipe: Recipe,
-    momentum: float | None,
     measure: Callable[[nn.Module, torch.optim.Optimizer], np.ndarray],
 ) -> np.ndarray:
     """`measure` before every step of full-batch training on the sum of the losses, by plain loops: (steps, n, n)."""
     network = problem.network(0)
-    optimiser = (
-        torch.optim.Adam(network.parameters(), recipe.learning_rate)
-        if momentum is None
-        else torch.optim.SGD(network.parameters(), recipe.learning_rate, momentum=momentum)
-    )
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}[recipe.optimiser]
+    given = {"momentum": recipe.momentum} if recipe.optimiser == "sgd" else {}
+    optimiser = kind(network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay, **given)
     matrices = []
-    for _ in range(recipe.epochs):
+    for epoch in range(recipe.epochs):
+        optimiser.param_groups[0]["lr"] = recipe.learning_rate * recipe.rate_factor(epoch)
         matrices.append(measure(network, optimiser))
         optimiser.zero_grad()
         sum(loss_of(network, problem, task) for task in range(problem.n_tasks)).backward()

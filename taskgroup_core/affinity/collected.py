@@ -33,7 +33,8 @@ class CollectedAffinity(ABC):
     """Trains all tasks together, measures a matrix every few steps, and averages.
 
     Subclasses name their `method` and measure one matrix. A task without a label in a batch leaves NaN in its row
-    and column; the average is over the steps that have a number.
+    and column; the average is over the steps that have a number. Windows are shares of the recipe's steps, also where
+    its `patience` ends the training before them.
     """
 
     method: str
@@ -47,11 +48,10 @@ class CollectedAffinity(ABC):
         *,
         every: int = 10,
         window: Window | tuple[float, float] = "all",
-        momentum: float | None = None,
         shared: Shared | None = None,
     ) -> None:
         self.recipe, self.seed, self.device = recipe, seed, device
-        self.every, self.window, self.momentum, self.shared = every, window, momentum, shared
+        self.every, self.window, self.shared = every, window, shared
         self.flops = 0
 
     @abstractmethod
@@ -80,9 +80,7 @@ class CollectedAffinity(ABC):
                 moment.network.train()
                 moments.append((moment.step, moment.epoch))
 
-        fitted = joint_training(
-            problem, self.recipe, self.seed, self.device, self.momentum, observe=observe, every=self.every
-        )
+        fitted = joint_training(problem, self.recipe, self.seed, self.device, observe=observe, every=self.every)
         self.flops += fitted.flops
         if not matrices:
             raise InputError(
@@ -120,7 +118,8 @@ class CollectedAffinity(ABC):
             "seed": self.seed,
             "every": self.every,
             "window": f"{window[0]:g} to {window[1]:g}",
-            "optimiser": "Adam" if self.momentum is None else f"SGD with momentum {self.momentum:g}",
+            "optimiser": self.recipe.optimiser,
+            "momentum": self.recipe.momentum,
         }
 
     def _validation_batch(self, problem: Problem) -> tuple[Tensor, Tensor]:
@@ -137,14 +136,15 @@ def check_choice(argument: str, value: str, choices: tuple[str, ...]) -> None:
         raise InputError(argument, repr(value), f"Use one of {', '.join(choices)}.")
 
 
-def step_size(learning_rate: float | None, recipe: Recipe) -> float:
-    """The step size eta of a trial step: the one given, or the recipe's.
+def step_size(learning_rate: float | None, recipe: Recipe, epoch: int = 0) -> float:
+    """The step size eta of a trial step: the one given, or the recipe's in this epoch.
 
     Raises
     ------
     InputError : a step size that is not positive and finite.
     """
-    rate = recipe.learning_rate if learning_rate is None else learning_rate
-    if not (rate > 0 and math.isfinite(rate)):
+    if learning_rate is None:
+        return recipe.learning_rate * recipe.rate_factor(epoch)
+    if not 0 < learning_rate < math.inf:
         raise InputError("learning_rate", repr(learning_rate), "Use a positive number, or None for the recipe's.")
-    return rate
+    return learning_rate

@@ -24,7 +24,6 @@ class GradientCosineAffinity(CollectedAffinity):
     every : interval between two collections, in steps.
     window : part of the training in which to collect: "all", the "first", "middle" or "final" quarter of its steps,
         or two shares of it, as (0, 0.5).
-    momentum : None trains with Adam, a number with SGD of that momentum.
     shared : which parameters are shared, see `shared_parameters`.
 
     Attributes

@@ -10,10 +10,10 @@ from torch import Tensor
 from taskgroup_core.affinity.collected import CollectedAffinity, Window, check_choice, step_size
 from taskgroup_core.affinity.one_step import (
     gradient_flops,
+    gradient_parts,
     gradient_steps,
     losses_after,
     optimiser_steps,
-    task_gradients,
 )
 from taskgroup_core.problems.problem import Problem
 from taskgroup_core.training.fit import Recipe
@@ -32,9 +32,8 @@ class LookaheadAffinity(CollectedAffinity):
     every : interval between two collections, in steps; the paper takes 10.
     window : part of the training in which to collect: "all", the "first", "middle" or "final" quarter of its steps,
         or two shares of it, as (0, 0.5).
-    momentum : None trains with Adam, a number with SGD of that momentum.
     shared : which parameters are shared, see `shared_parameters`.
-    learning_rate : eta of the trial step; None for the recipe's. Not used with step="optimiser".
+    learning_rate : eta of the trial step; None for the training's present one. Not used with step="optimiser".
     step : "gradient" for the paper's theta_s - eta grad L_i; "optimiser" for the step that the training's optimiser
         would make on that gradient from its present state, which holds the moments of the summed loss.
     split : the batch on which the losses of the ratio are taken: "train", the one of the step, or "val", one drawn
@@ -59,8 +58,8 @@ class LookaheadAffinity(CollectedAffinity):
     ----------
     1. The network that is looked at is in evaluation mode: no dropout, and batch norm with its running statistics.
        The paper does not say; the released code normalises with the batch.
-    2. The released code divides Z by the learning rate. It is constant here, so that this would only be a scale.
-    3. Training uses the recipe's Adam unless `momentum` is given; the paper writes SGD, for simplicity.
+    2. The released code divides Z by the learning rate, which is only a scale where the rate is constant.
+    3. Training uses the optimiser of the recipe, by default Adam; the paper writes SGD, for simplicity.
     4. Steps at which a task has no label in the batch, or a loss of exactly 0, do not count for that task.
     """
 
@@ -74,39 +73,41 @@ class LookaheadAffinity(CollectedAffinity):
         *,
         every: int = 10,
         window: Window | tuple[float, float] = "all",
-        momentum: float | None = None,
         shared: Shared | None = None,
         learning_rate: float | None = None,
         step: Literal["gradient", "optimiser"] = "gradient",
         split: Literal["train", "val"] = "train",
     ) -> None:
-        super().__init__(recipe, seed, device, every=every, window=window, momentum=momentum, shared=shared)
+        super().__init__(recipe, seed, device, every=every, window=window, shared=shared)
         self.learning_rate, self.step, self.split = learning_rate, step, split
 
     def _measure(self, problem: Problem, moment: Moment, names: list[str]) -> Tensor:
         check_choice("step", self.step, ("gradient", "optimiser"))
         check_choice("split", self.split, ("train", "val"))
-        rate = step_size(self.learning_rate, self.recipe)
+        rate = step_size(self.learning_rate, self.recipe, moment.epoch)
         network, tasks, inputs, labels = moment.network, problem.tasks, moment.inputs, moment.labels
         forward = problem.row_flops[0]
-        gradients, before = task_gradients(network, names, tasks, inputs, labels)
-        self.flops += gradient_flops(problem.row_flops, labels)
-        source_present = (~labels.isnan()).any(dim=0)
-        moved = (
-            gradient_steps(network, gradients, rate)
-            if self.step == "gradient"
-            else optimiser_steps(network, gradients, moment.optimiser)
-        )
+        judged = (inputs, labels) if self.split == "train" else self._validation_batch(problem)
+        losses, after = [], []
+        # Part by part, so that the gradients of all tasks never lie in memory together.
+        for gradients, values in gradient_parts(network, names, tasks, inputs, labels):
+            moved = (
+                gradient_steps(network, gradients, rate)
+                if self.step == "gradient"
+                else optimiser_steps(network, gradients, moment.optimiser)
+            )
+            losses.append(values)
+            after.append(losses_after(network, tasks, moved, *judged))
+        self.flops += gradient_flops(problem.row_flops, labels) + len(judged[0]) * forward * len(tasks)
+        before = torch.cat(losses)
         if self.split == "val":
-            inputs, labels = self._validation_batch(problem)
             here = {name: network.get_parameter(name).detach()[None] for name in names}
-            before = losses_after(network, tasks, here, inputs, labels)[0]
-            self.flops += len(inputs) * forward
-        after = losses_after(network, tasks, moved, inputs, labels)
-        self.flops += len(inputs) * forward * len(tasks)
-        target_present = (~labels.isnan()).any(dim=0) & (before > 0)
+            before = losses_after(network, tasks, here, *judged)[0]
+            self.flops += len(judged[0]) * forward
+        source_present = (~labels.isnan()).any(dim=0)
+        target_present = (~judged[1].isnan()).any(dim=0) & (before > 0)
         # Rows of `after` are sources.
-        ratio = (after / before).T
+        ratio = (torch.cat(after) / before).T
         return torch.where(target_present[:, None] & source_present, 1 - ratio, torch.nan)
 
     def _attributes(self) -> dict[str, str | int | float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import torch
@@ -14,6 +14,7 @@ from taskgroup_core.training.joint import task_losses
 
 Named = dict[str, Tensor]
 _FLOATS_AT_ONCE = 2**26  # 256 MiB in float32
+_FLOATS_IN_CACHE = 2**23  # on a CPU, blocks beyond the last cache are slower than a loop
 _ACTIVATIONS = 1024  # a guess of the numbers that one input row leaves behind in a network
 
 
@@ -24,9 +25,14 @@ def _losses(network: nn.Module, tasks: tuple[Task, ...], inputs: Tensor, labels:
 
 
 def at_once(network: nn.Module, names: Sequence[str], n_rows: int) -> int:
-    """How many copies of the named parameters, each with the activations of `n_rows` inputs, fit into memory."""
-    n_parameters = sum(network.get_parameter(name).numel() for name in names)
-    return max(1, _FLOATS_AT_ONCE // max(n_parameters, _ACTIVATIONS * n_rows))
+    """How many copies of the named parameters, each with the activations of `n_rows` inputs, to work on at once."""
+    parameters = [network.get_parameter(name) for name in names]
+    room = min(_FLOATS_AT_ONCE, _FLOATS_IN_CACHE) if parameters[0].device.type == "cpu" else _FLOATS_AT_ONCE
+    return max(1, room // max(sum(value.numel() for value in parameters), _ACTIVATIONS * n_rows))
+
+
+def _join(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
 def _most_labels(labels: Tensor) -> int | None:
@@ -60,13 +66,23 @@ def task_gradients(
     -------
     name -> gradients with shape (n, *shape of the parameter); losses with shape (n,).
     """
+    parts, losses = zip(*gradient_parts(network, names, tasks, inputs, labels), strict=True)
+    return {name: _join([part[name] for part in parts]) for name in names}, _join(losses)
+
+
+def gradient_parts(
+    network: nn.Module, names: Sequence[str], tasks: tuple[Task, ...], inputs: Tensor, labels: Tensor
+) -> Iterator[tuple[Named, Tensor]]:
+    """`task_gradients` of a few tasks at a time, as many as are best held at once, in the order of the tasks."""
     here = {name: network.get_parameter(name).detach() for name in names}
     most, n_tasks = _most_labels(labels), len(tasks)
     if most is None:
         losses, pull = vjp(partial(_losses, network, tasks, inputs, labels), here)[:2]
         basis = torch.eye(n_tasks, device=losses.device, dtype=losses.dtype)
-        parts = [vmap(pull)(rows)[0] for rows in basis.split(at_once(network, names, len(inputs)))]
-        return {name: torch.cat([part[name] for part in parts]) for name in names}, losses.detach()
+        size = at_once(network, names, len(inputs))
+        for rows, values in zip(basis.split(size), losses.detach().split(size), strict=True):
+            yield vmap(pull)(rows)[0], values
+        return
 
     def loss(parameters: Named, rows: Tensor, known: Tensor) -> Tensor:
         return _losses(network, tasks, rows, known, parameters).sum()
@@ -76,10 +92,9 @@ def task_gradients(
     others = ~torch.eye(n_tasks, dtype=torch.bool, device=labels.device)
     known = labels[own].masked_fill(others[:, None], torch.nan)
     run = vmap(grad_and_value(loss), in_dims=(None, 0, 0))
-    slices = torch.arange(n_tasks, device=labels.device).split(at_once(network, names, most))
-    found = [run(here, inputs[own[chosen]], known[chosen]) for chosen in slices]
-    gradients = {name: torch.cat([part[name] for part, _ in found]) for name in names}
-    return gradients, torch.cat([value for _, value in found]).detach()
+    for chosen in torch.arange(n_tasks, device=labels.device).split(at_once(network, names, most)):
+        gradients, losses = run(here, inputs[own[chosen]], known[chosen])
+        yield gradients, losses.detach()
 
 
 def losses_after(network: nn.Module, tasks: tuple[Task, ...], moved: Named, inputs: Tensor, labels: Tensor) -> Tensor:
@@ -95,12 +110,8 @@ def losses_after(network: nn.Module, tasks: tuple[Task, ...], moved: Named, inpu
     size, n_networks = at_once(network, list(moved), len(inputs)), len(next(iter(moved.values())))
     run = vmap(partial(_losses, network, tasks, inputs, labels))
     with torch.no_grad():
-        return torch.cat(
-            [
-                run({name: value[start : start + size] for name, value in moved.items()})
-                for start in range(0, n_networks, size)
-            ]
-        )
+        slices = [slice(start, start + size) for start in range(0, n_networks, size)]
+        return _join([run({name: value[part] for name, value in moved.items()}) for part in slices])
 
 
 def gradient_steps(network: nn.Module, gradients: Named, learning_rate: float) -> Named:
@@ -118,13 +129,16 @@ def optimiser_steps(network: nn.Module, gradients: Named, optimiser: torch.optim
     ----------
     network : whose parameters the optimiser trains.
     gradients : name -> gradients with shape (s, *shape).
-    optimiser : SGD with momentum, or Adam, with torch's other options at their defaults; it is left unchanged.
+    optimiser : one that `make_optimiser` makes: SGD, Adam or AdamW; it is left unchanged.
     """
     group, moved = optimiser.param_groups[0], {}
+    rate, decay = group["lr"], group["weight_decay"]
+    decoupled = isinstance(optimiser, torch.optim.AdamW)
     for name, gradient in gradients.items():
         parameter = network.get_parameter(name)
         state, here = optimiser.state.get(parameter, {}), parameter.detach()
-        gradient = gradient + group["weight_decay"] * here
+        if decay and not decoupled:
+            gradient = gradient + decay * here
         if isinstance(optimiser, torch.optim.SGD):
             buffer = state.get("momentum_buffer")
             direction = gradient if buffer is None else gradient + group["momentum"] * buffer
@@ -133,5 +147,5 @@ def optimiser_steps(network: nn.Module, gradients: Named, optimiser: torch.optim
             mean = (1 - first) * gradient + first * state.get("exp_avg", 0)
             square = (1 - second) * gradient.square() + second * state.get("exp_avg_sq", 0)
             direction = mean / (1 - first**count) / ((square / (1 - second**count)).sqrt() + group["eps"])
-        moved[name] = here - group["lr"] * direction
+        moved[name] = (here * (1 - rate * decay) if decoupled else here) - rate * direction
     return moved

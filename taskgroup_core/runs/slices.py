@@ -23,7 +23,7 @@ from taskgroup_core.seeds import derive
 from taskgroup_core.subsets import Subsets
 from taskgroup_core.training.fit import Recipe
 
-SLICE = 20  # subsets trained between two looks at the clock
+SLICE = 64  # subsets trained, in stacks, between two looks at the clock
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Sequence
@@ -16,44 +17,29 @@ from taskgroup_core.problems.problem import Problem
 from taskgroup_core.scores import elementwise_loss
 from taskgroup_core.seeds import seeded, torch_generator
 from taskgroup_core.tasks import Task
+from taskgroup_core.training.recipe import Recipe, make_optimiser, make_schedule
+from taskgroup_core.training.validation import Validation
 
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a network is trained: Adam on the mean loss over all labels of a batch.
-
-    Parameters
-    ----------
-    epochs : passes over the inputs that carry a label of the subset.
-    batch_size : inputs a step; each brings the labels it has.
-    learning_rate, weight_decay : of Adam.
-
-    References
-    ----------
-    The values of GRAD-TAG's released code, as the paper gives none for graphs.
-    """
-
-    epochs: int = 100
-    batch_size: int = 1000
-    learning_rate: float = 0.01
-    weight_decay: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "learning_rate"):
-            if not getattr(self, name) > 0:
-                raise InputError(name, str(getattr(self, name)), "Use a positive number.")
-        if not self.weight_decay >= 0:
-            raise InputError("weight_decay", str(self.weight_decay), "Use 0 or a positive number.")
+__all__ = ["Fitted", "Recipe", "check_losses", "check_members", "fit", "labelled_rows", "mean_loss", "training_flops"]
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A trained network (in evaluation mode), the mean training loss of each epoch, and what it cost."""
+    """A trained network (in evaluation mode), the losses of each epoch that was run, and what it cost.
+
+    Parameters
+    ----------
+    network : with the weights that the recipe keeps.
+    losses : mean training loss of every epoch.
+    flops, seconds : operations, those of validation included, and wall time.
+    validation_losses : of every epoch, where the recipe asks for them: mean over the tasks of each one's mean loss.
+    """
 
     network: nn.Module
     losses: tuple[float, ...]
     flops: int
     seconds: float
+    validation_losses: tuple[float, ...] = ()
 
 
 def mean_loss(output: Tensor, label: Tensor, tasks: tuple[Task, ...]) -> Tensor:
@@ -97,9 +83,13 @@ def labelled_rows(problem: Problem, members: Sequence[int]) -> tuple[Tensor, Ten
     return used[known], labels[known]
 
 
-def training_flops(problem: Problem, subset: Sequence[int], recipe: Recipe) -> int:
-    """What `fit` will count for this subset, without training."""
-    return problem.row_flops[1] * len(labelled_rows(problem, sorted(set(subset)))[0]) * recipe.epochs
+def training_flops(problem: Problem, subset: Sequence[int], recipe: Recipe, epochs: int | None = None) -> int:
+    """What `fit` counts for this subset, without training: for all epochs of the recipe, or for so many."""
+    forward, forward_backward = problem.row_flops
+    flops = forward_backward * len(labelled_rows(problem, sorted(set(subset)))[0])
+    if recipe.validates:
+        flops += forward * len(problem.table("val")[0])
+    return flops * (recipe.epochs if epochs is None else epochs)
 
 
 def fit(
@@ -124,6 +114,11 @@ def fit(
     Raises
     ------
     InputError : an empty subset, an unknown task index, or a loss that turned NaN or infinite.
+
+    Notes
+    -----
+    Where the recipe keeps the best epoch or stops early, every epoch ends with one pass in evaluation mode over all
+    validation inputs. Scores on the validation split are then a little too good: the epoch was chosen by them.
     """
     members = check_members(problem, subset)
     begun = time.perf_counter()
@@ -136,12 +131,14 @@ def fit(
     used, labels = labelled_rows(problem, members)
     inputs, labels = problem.inputs[used].to(place), labels.to(place)
     columns = slice(None) if len(members) == problem.n_tasks else problem.columns(members).to(place)
-    optimiser = torch.optim.Adam(network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
+    optimiser = make_optimiser(recipe, network.parameters())
+    schedule = make_schedule(recipe, optimiser)
     order = torch_generator(seed, "order", *members)
-    losses = []
-    network.train()
+    validation = Validation(problem, [members], recipe, place) if recipe.validates else None
+    losses, validation_losses, best = [], [], network.state_dict()
     with seeded(seed, "dropout", *members):
         for _ in range(recipe.epochs):
+            network.train()
             total = torch.zeros((), device=place)
             for batch in torch.randperm(len(inputs), generator=order).to(place).split(recipe.batch_size):
                 optimiser.zero_grad(set_to_none=True)
@@ -149,6 +146,25 @@ def fit(
                 loss.backward()
                 optimiser.step()
                 total += loss.detach() * len(batch)
+            schedule.step()
             losses.append(total / len(inputs))
+            if validation is not None:
+                with torch.no_grad():
+                    validation_losses.append(validation.losses(network.eval()(validation.inputs)[None]))
+                improved, stopped = validation.see(validation_losses[-1])
+                if improved and recipe.keep == "best":
+                    best = copy.deepcopy(network.state_dict())
+                if stopped:
+                    break
     curve = check_losses(torch.stack(losses).tolist())
-    return Fitted(network.eval(), curve, training_flops(problem, members, recipe), time.perf_counter() - begun)
+    if validation is not None:
+        validation.check()
+        if recipe.keep == "best":
+            network.load_state_dict(best)
+    return Fitted(
+        network.eval(),
+        curve,
+        training_flops(problem, members, recipe, len(curve)),
+        time.perf_counter() - begun,
+        tuple(float(loss) for loss in validation_losses),
+    )

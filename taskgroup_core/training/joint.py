@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +18,8 @@ from taskgroup_core.scores import elementwise_loss
 from taskgroup_core.seeds import seeded, torch_generator
 from taskgroup_core.tasks import Task
 from taskgroup_core.training.fit import Fitted, Recipe, check_losses, labelled_rows, training_flops
+from taskgroup_core.training.recipe import make_optimiser, make_schedule
+from taskgroup_core.training.validation import Validation
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Moment:
     ----------
     step, epoch : counted from 0.
     network : in training mode, with the parameters before the step; an observer leaves both as they are.
-    optimiser : SGD or Adam with its state before the step.
+    optimiser : the recipe's, with its state before the step.
     inputs : the batch of this step, with shape (B, ...).
     labels : with shape (B, n), NaN where missing.
     """
@@ -55,7 +58,7 @@ def task_losses(output: Tensor, labels: Tensor, tasks: tuple[Task, ...]) -> Tens
 
 
 def joint_steps(problem: Problem, recipe: Recipe) -> int:
-    """Number of optimiser steps that `joint_training` takes."""
+    """Number of optimiser steps that `joint_training` takes, unless it stops early."""
     return recipe.epochs * math.ceil(len(labelled_rows(problem, range(problem.n_tasks))[0]) / recipe.batch_size)
 
 
@@ -64,7 +67,6 @@ def joint_training(
     recipe: Recipe,
     seed: int,
     device: str | torch.device = "auto",
-    momentum: float | None = None,
     observe: Callable[[Moment], None] | None = None,
     every: int = 1,
 ) -> Fitted:
@@ -73,38 +75,32 @@ def joint_training(
     Parameters
     ----------
     problem : the tasks, inputs and network.
-    recipe : epochs, batch size, learning rate and weight decay.
+    recipe : optimiser settings, as of `fit`.
     seed : decides the initialisation, the order of the inputs and the dropout.
     device : where to train.
-    momentum : None for Adam; a number in [0, 1) for SGD with that momentum.
     observe : called before the steps 0, `every`, 2 `every`, ...; it changes nothing about the training.
     every : interval between two calls, in steps.
 
     Raises
     ------
-    InputError : a bad momentum or interval, or a loss that turned NaN or infinite.
+    InputError : a bad interval, or a loss that turned NaN or infinite.
     """
     if isinstance(every, bool) or not isinstance(every, int) or every < 1:
         raise InputError("every", repr(every), "Use a whole number of steps, 1 or more.")
-    if momentum is not None and not 0 <= momentum < 1:
-        raise InputError("momentum", repr(momentum), "Use None (Adam) or a number from 0 to below 1 (SGD).")
     begun = time.perf_counter()
     place = resolve_device(device)
     everything = range(problem.n_tasks)
     network = problem.network(seed).to(place)
     used, labels = labelled_rows(problem, everything)
     inputs, labels = problem.inputs[used].to(place), labels.to(place)
-    rate, decay = recipe.learning_rate, recipe.weight_decay
-    optimiser: torch.optim.Optimizer = (
-        torch.optim.Adam(network.parameters(), rate, weight_decay=decay)
-        if momentum is None
-        else torch.optim.SGD(network.parameters(), rate, momentum=momentum, weight_decay=decay)
-    )
+    optimiser = make_optimiser(recipe, network.parameters())
+    schedule = make_schedule(recipe, optimiser)
     order = torch_generator(seed, "order", *everything)
-    losses, step = [], 0
-    network.train()
+    validation = Validation(problem, [everything], recipe, place) if recipe.validates else None
+    losses, validation_losses, step, best = [], [], 0, network.state_dict()
     with seeded(seed, "dropout", *everything):
         for epoch in range(recipe.epochs):
+            network.train()
             total = torch.zeros((), device=place)
             for batch in torch.randperm(len(inputs), generator=order).to(place).split(recipe.batch_size):
                 if observe is not None and step % every == 0:
@@ -115,7 +111,21 @@ def joint_training(
                 optimiser.step()
                 total += loss.detach() * len(batch)
                 step += 1
+            schedule.step()
             losses.append(total / len(inputs))
+            if validation is not None:
+                with torch.no_grad():
+                    validation_losses.append(validation.losses(network.eval()(validation.inputs)[None]))
+                improved, stopped = validation.see(validation_losses[-1])
+                if improved and recipe.keep == "best":
+                    best = deepcopy(network.state_dict())
+                if stopped:
+                    break
     curve = check_losses(torch.stack(losses).tolist())
-    flops = training_flops(problem, everything, recipe)
-    return Fitted(network.eval(), curve, flops, time.perf_counter() - begun)
+    if validation is not None:
+        validation.check()
+        if recipe.keep == "best":
+            network.load_state_dict(best)
+    flops = training_flops(problem, everything, recipe, len(curve))
+    seconds = time.perf_counter() - begun
+    return Fitted(network.eval(), curve, flops, seconds, tuple(float(loss) for loss in validation_losses))

@@ -13,11 +13,12 @@ from torch.func import functional_call, stack_module_state, vmap
 from torch.nn.modules.dropout import _DropoutNd
 
 from taskgroup_core.seeds import seeded
+from taskgroup_core.training.stacked_layers import MaskSource, use_stacked_layers
 
 Named = dict[str, Tensor]
 Forward = Callable[[Named, Named, Tensor], Tensor]
 Trace = dict[str, Tensor]
-COPIES_OF_PARAMETERS = 6  # values in the network and in the stack, gradients, Adam's two moments, room for its step
+COPIES_OF_PARAMETERS = 7  # in the network, in the stack and of the best epoch, gradients, Adam's moments, its step
 COPIES_OF_ACTIVATIONS = 2  # backward makes a gradient of the size of what the forward pass kept
 
 
@@ -25,16 +26,20 @@ class NotStackedWarning(UserWarning):
     """Networks are trained one at a time, because a stack of them would fail or give other results."""
 
 
-def stacked_forward(network: nn.Module, randomness: str = "different") -> Forward:
+def stacked_forward(network: nn.Module, randomness: str = "different", masks: MaskSource | None = None) -> Forward:
     """The function (parameters, buffers, inputs) -> outputs of B networks built like `network`, all led by an axis B.
 
     Parameters
     ----------
     network : any of them, in the mode that is wanted.
-    randomness : "different" dropout masks for every network, or the "same" for all.
+    randomness : "different" random numbers for every network, or the "same" for all.
+    masks : where dropout layers take their masks from, with other layers that are faster in a stack; None for torch's
+        own layers.
     """
     # A copy, because functional_call does not put back the tensors of a module that occurs twice in a network.
     skeleton = copy.deepcopy(network)
+    if masks is not None:
+        use_stacked_layers(skeleton, masks)
 
     def one(parameters: Named, buffers: Named, inputs: Tensor) -> Tensor:
         outputs: Tensor = functional_call(skeleton, (parameters, buffers), (inputs,))
@@ -67,7 +72,7 @@ def _agree(first: Tensor, second: Tensor, dtype: torch.dtype) -> bool:
     return bool(((first - second).abs() <= allowed).all())
 
 
-def why_not_stackable(networks: Sequence[nn.Module], inputs: Tensor) -> str | None:
+def why_not_stackable(networks: Sequence[nn.Module], inputs: Tensor, evaluation: bool = False) -> str | None:
     """Why these networks cannot be trained as one stack, in words; None where they can.
 
     Stacked and alone, each makes one pass in training mode: outputs, gradients and buffers must be the same, under
@@ -78,8 +83,14 @@ def why_not_stackable(networks: Sequence[nn.Module], inputs: Tensor) -> str | No
     ----------
     networks : at least two from different seeds, on the CPU; left unchanged.
     inputs : a few inputs, with shape (rows, ...).
+    evaluation : whether a pass in evaluation mode must be the same too.
     """
-    copies = [copy.deepcopy(network).train() for network in networks]
+    reasons = (_why_not_in_mode(networks, inputs, training) for training in ([True, False] if evaluation else [True]))
+    return next((reason for reason in reasons if reason is not None), None)
+
+
+def _why_not_in_mode(networks: Sequence[nn.Module], inputs: Tensor, training: bool) -> str | None:
+    copies = [copy.deepcopy(network).train(training) for network in networks]
     try:
         parameters, buffers = stack_module_state(copies)
         with seeded(0, "probe"):
@@ -123,6 +134,18 @@ def rows_mix(network: nn.Module, inputs: Tensor) -> bool:
 
     alone, filled = after(inputs), after(torch.cat([inputs, inputs[:1], inputs[:1]]))
     return not all(_agree(one, other, alone[0].dtype) for one, other in zip(alone, filled, strict=True))
+
+
+def draws_elsewhere(network: nn.Module, inputs: Tensor) -> bool:
+    """Whether a pass in training mode draws random numbers by other means than dropout layers (`nn.Dropout`)."""
+    probe = copy.deepcopy(network).train()
+    for module in probe.modules():
+        if type(module) is nn.Dropout:
+            module.eval()
+    with seeded(0, "probe"), torch.no_grad():
+        before = torch.get_rng_state()
+        probe(inputs)
+        return not torch.equal(before, torch.get_rng_state())
 
 
 def bytes_per_network(network: nn.Module, inputs: Tensor, n_rows: int) -> int:

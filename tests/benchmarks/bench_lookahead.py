@@ -64,18 +64,22 @@ def main() -> None:
         for labelled in (1.0, 0.2):
             problem = sign_problem(batch_size * 4, labelled)
             recipe = Recipe(epochs=arguments.steps // 4, batch_size=batch_size)
-            variants = {
-                f"every {every}": partial(LookaheadAffinity(recipe, 0, arguments.device, every=every).affinity, problem)
-                for every in (10, 1)
+            estimators = {
+                f"every {every}": LookaheadAffinity(recipe, 0, arguments.device, every=every) for every in (10, 1)
             }
+            variants = {name: partial(estimator.affinity, problem) for name, estimator in estimators.items()}
             plain = partial(joint_training, problem, recipe, 0, arguments.device)
-            plain()
+            flops = plain().flops
             ratios: dict[str, list[float]] = {name: [] for name in variants}
             for _ in range(arguments.repeats):
                 base = seconds(plain)
                 for name, run in variants.items():
+                    estimators[name].flops = 0
                     ratios[name].append(seconds(run) / base)
-            found = ", ".join(f"{name} step(s) {statistics.median(ratio):.2f}" for name, ratio in ratios.items())
+            found = ", ".join(
+                f"{name} step(s) {statistics.median(ratio):.2f} ({estimators[name].flops / flops:.2f} in operations)"
+                for name, ratio in ratios.items()
+            )
             print(f"batch {batch_size}, {labelled:.0%} of the labels: plain 1.00 ({base:.2f} s), {found}")
 
 

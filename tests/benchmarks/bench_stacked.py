@@ -22,7 +22,7 @@ from taskgroup_core.training.fit import Fitted, Recipe, fit, training_flops
 from taskgroup_core.training.stacked import fit_many
 
 NETWORKS = 64
-EPOCHS = 3
+EPOCHS = 10
 BATCH_SIZES = (1000, 100, 32)  # the whole of a subset's inputs, and steps so small that calls cost more than sums
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -19,10 +21,11 @@ from tests.small import small_problem
 FULL = Recipe(epochs=4, batch_size=1000, learning_rate=0.05)
 
 
-@pytest.mark.parametrize("momentum", [None, 0.9])
-def test_every_collection_equals_plain_loops(momentum):
+@pytest.mark.parametrize("optimiser", [{}, {"optimiser": "sgd", "momentum": 0.9}])
+def test_every_collection_equals_plain_loops(optimiser):
+    recipe = replace(FULL, **optimiser)
     problem = perceptron_problem()
-    estimator = GradientCosineAffinity(FULL, 0, "cpu", every=1, momentum=momentum)
+    estimator = GradientCosineAffinity(recipe, 0, "cpu", every=1)
     affinity = estimator.affinity(problem)
 
     def measure(network, optimiser):
@@ -33,7 +36,7 @@ def test_every_collection_equals_plain_loops(momentum):
             rows.append(torch.cat([gradient.flatten() for gradient in gradients]).numpy())
         return np.array([[a @ b / np.linalg.norm(a) / np.linalg.norm(b) for a in rows] for b in rows])
 
-    expected = along_training(problem, FULL, momentum, measure)
+    expected = along_training(problem, recipe, measure)
     assert np.allclose(estimator.trace_.values, expected, atol=1e-10)
     assert np.allclose(affinity.values, expected.mean(axis=0), atol=1e-10)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -11,8 +12,10 @@ from taskgroup_core.affinity.lookahead import LookaheadAffinity
 from taskgroup_core.affinity.one_step import task_gradients
 from taskgroup_core.affinity.sample_convergence import SampleConvergenceAffinity
 from taskgroup_core.affinity.transfer_gain import TransferGainAffinity
+from taskgroup_core.errors import InputError
+from taskgroup_core.examples import Examples
 from taskgroup_core.training.fit import Recipe
-from taskgroup_core.training.joint import joint_training
+from taskgroup_core.training.joint import joint_steps, joint_training, task_losses
 from taskgroup_core.training.shared_parameters import shared_parameters
 from tests.estimators import (
     Offsets,
@@ -31,26 +34,36 @@ FULL = Recipe(epochs=4, batch_size=1000, learning_rate=0.05)
 HEADS = ("2.weight", "2.bias")
 
 
-def slow(problem, momentum, step, split="train"):
+def slow(problem, recipe, step, split="train"):
     def measure(network, optimiser):
+        rate = optimiser.param_groups[0]["lr"]
         z = np.empty((problem.n_tasks, problem.n_tasks))
         for i in range(problem.n_tasks):
             mover = optimiser if step == "optimiser" else None
-            moved = after_step(network, mover, FULL.learning_rate, partial(loss_of, problem=problem, task=i), HEADS)
+            moved = after_step(network, mover, rate, partial(loss_of, problem=problem, task=i), HEADS)
             for j in range(problem.n_tasks):
                 z[j, i] = 1 - (loss_of(moved, problem, j, split) / loss_of(network, problem, j, split)).item()
         return z
 
-    return along_training(problem, FULL, momentum, measure)
+    return along_training(problem, recipe, measure)
 
 
-@pytest.mark.parametrize("momentum", [None, 0.0, 0.9])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"weight_decay": 0.3, "schedule": "step", "decay_every": 2},
+        {"optimiser": "adamw", "weight_decay": 2.0, "schedule": "cosine"},
+        {"optimiser": "sgd"},
+        {"optimiser": "sgd", "momentum": 0.9, "weight_decay": 0.3, "schedule": "cosine"},
+    ],
+)
 @pytest.mark.parametrize("step", ["gradient", "optimiser"])
-def test_every_collection_equals_plain_loops(momentum, step):
-    problem = perceptron_problem()
-    estimator = LookaheadAffinity(FULL, 0, "cpu", every=1, momentum=momentum, step=step)
+def test_every_collection_equals_plain_loops(settings, step):
+    problem, recipe = perceptron_problem(), replace(FULL, **settings)
+    estimator = LookaheadAffinity(recipe, 0, "cpu", every=1, step=step)
     affinity = estimator.affinity(problem)
-    expected = slow(problem, momentum, step)
+    expected = slow(problem, recipe, step)
     assert np.abs(expected).max() > 1e-3
     assert np.allclose(estimator.trace_.values, expected, rtol=1e-6, atol=1e-10)
     assert np.allclose(affinity.values, expected.mean(axis=0), rtol=1e-6, atol=1e-10)
@@ -60,7 +73,7 @@ def test_the_losses_of_the_validation_batch_equal_plain_loops():
     problem = perceptron_problem()
     estimator = LookaheadAffinity(FULL, 0, "cpu", every=1, split="val")
     estimator.affinity(problem)
-    assert np.allclose(estimator.trace_.values, slow(problem, None, "gradient", "val"), rtol=1e-6, atol=1e-10)
+    assert np.allclose(estimator.trace_.values, slow(problem, FULL, "gradient", "val"), rtol=1e-6, atol=1e-10)
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.01, 1e-4])
@@ -197,6 +210,68 @@ def test_collecting_does_not_change_the_training():
     assert alone.losses == observed.losses and [step for step, _, _ in seen] == list(range(0, seen[-1][0] + 1, 3))
 
 
+def test_joint_training_keeps_the_epoch_of_the_lowest_validation_loss():
+    problem = small_problem("sign")
+    used, labels = problem.table("val")
+
+    def validation_loss(network):
+        with torch.no_grad():
+            return task_losses(network(problem.inputs[used]), labels, problem.tasks).mean().item()
+
+    recipe = Recipe(epochs=12, batch_size=50, learning_rate=0.1, keep="best")
+    best = joint_training(problem, recipe, 0, "cpu")
+    curve = best.validation_losses
+    assert validation_loss(best.network) == pytest.approx(min(curve), rel=1e-5) and curve[-1] > min(curve)
+    last = joint_training(problem, replace(recipe, keep="last"), 0, "cpu")
+    assert last.losses == best.losses and validation_loss(last.network) == pytest.approx(curve[-1], rel=1e-5)
+    stopped = joint_training(problem, replace(recipe, patience=1), 0, "cpu")
+    worse = next(epoch for epoch in range(1, len(curve)) if curve[epoch] >= min(curve[:epoch]))
+    assert stopped.validation_losses == curve[: worse + 1] and len(stopped.losses) == worse + 1 < len(curve)
+    assert stopped.flops * len(curve) == best.flops * (worse + 1)
+
+
+def test_the_trace_knows_the_epoch_of_every_collection():
+    problem, recipe = small_problem("sign"), Recipe(epochs=3, batch_size=60)
+    estimator = LookaheadAffinity(recipe, 0, "cpu", every=2)
+    estimator.affinity(problem)
+    steps = joint_steps(problem, recipe)
+    each = steps // 3
+    assert each > 2 and estimator.trace_.step.values.tolist() == list(range(0, steps, 2))
+    assert estimator.trace_.epoch.values.tolist() == [step // each for step in range(0, steps, 2)]
+    course = estimator.trace_.groupby("epoch").mean()
+    first = estimator.trace_.values[estimator.trace_.epoch.values == 0]
+    assert course.sizes["epoch"] == 3 and np.allclose(course.sel(epoch=0).values, np.nanmean(first, axis=0))
+
+
+def test_a_problem_without_labels_to_learn_or_to_judge_by_is_refused_before_any_training():
+    problem = small_problem("sign")
+    val, train = problem.val, problem.train
+    rest = val.task_index != 3
+    without = Examples(val.input_index[rest], val.task_index[rest], val.label[rest])
+    with pytest.raises(InputError, match="val: found no example of task 'task 3'"):
+        LookaheadAffinity(FULL, 0, "cpu", split="val").affinity(replace(problem, val=without))
+    constant = Examples(train.input_index, train.task_index, train.label.where(train.task_index != 1, 1.0))
+    with pytest.raises(InputError, match="train: found one class only for task 'task 1'"):
+        LookaheadAffinity(FULL, 0, "cpu").affinity(replace(problem, train=constant))
+
+
+def test_validation_batches_that_never_hold_a_label_of_a_task_are_an_error():
+    problem, recipe = perceptron_problem(), Recipe(epochs=1, batch_size=1)
+    estimator = LookaheadAffinity(recipe, 0, "cpu", every=40, split="val")
+    with pytest.raises(InputError, match="no batch that measures"):
+        estimator.affinity(problem)
+
+
+def test_constant_labels_of_a_regression_task_have_finite_affinities():
+    problem, inputs, labels, _ = random_quadratics()
+    constant = labels.clone()
+    constant[:, 1] = 3.0
+    flat = quadratic_problem(inputs, constant, problem.build)
+    for make in (LookaheadAffinity, GradientCosineAffinity):
+        values = make(Recipe(epochs=1, learning_rate=1e-3), 0, "cpu", shared=shared_weight).affinity(flat).values
+        assert np.isfinite(values).all() and values[1, 1] > 0
+
+
 @pytest.mark.parametrize(
     ("window", "steps"),
     [("all", range(8)), ("first", range(2)), ("middle", range(3, 5)), ("final", range(6, 8)), ((0, 0.5), range(4))],
@@ -222,7 +297,7 @@ def test_a_task_without_a_label_in_a_batch_is_left_out_of_that_step():
 def test_float32_and_float64_agree():
     for make in (LookaheadAffinity, GradientCosineAffinity, TransferGainAffinity):
         double, single = (
-            make(FULL, 0, "cpu", every=1, momentum=0.0).affinity(perceptron_problem(dtype)).values
+            make(replace(FULL, optimiser="sgd"), 0, "cpu", every=1).affinity(perceptron_problem(dtype)).values
             for dtype in (torch.float64, torch.float32)
         )
         # Both start from the weights that float32 draws.

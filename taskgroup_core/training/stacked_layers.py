@@ -1,0 +1,124 @@
+"""Layers that a stack of networks computes in another way than torch's vmap would."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import Function
+
+
+class MaskSource:
+    """Where the dropout masks of a stack come from: each network draws its own, as it would if trained alone.
+
+    On a GPU, where so many small draws would cost more than the training, the first generator draws for all.
+
+    Attributes
+    ----------
+    generators : one for each of the networks that are computed next, on their device.
+    lengths : rows that count in the batch of each; no mask is drawn for rows that only fill it up.
+    """
+
+    generators: Sequence[torch.Generator] = ()
+    lengths: Sequence[int] = ()
+
+
+class _Masks(Function):
+    """Dropout masks, 0 or 1 / (1 - p), in the shape of what they are for."""
+
+    @staticmethod
+    def forward(values: Tensor, p: float, source: MaskSource) -> Tensor:
+        raise NotImplementedError("only meant for vmap")
+
+    @staticmethod
+    def setup_context(ctx: Any, _inputs: Any, output: Any) -> None:
+        ctx.mark_non_differentiable(output)
+
+    @staticmethod
+    def vmap(_info: Any, in_dims: Any, values: Tensor, p: float, source: MaskSource) -> tuple[Tensor, int]:
+        masks = torch.zeros_like(values.movedim(in_dims[0], 0), memory_format=torch.contiguous_format)
+        filled = max(source.lengths) == masks.shape[1]  # else the first axis is no batch, and has nothing filled up
+        if masks.is_cuda:
+            return masks.bernoulli_(1 - p, generator=source.generators[0]).div_(1 - p), 0
+        for mask, generator, length in zip(masks, source.generators, source.lengths, strict=True):
+            (mask[:length] if filled else mask).bernoulli_(1 - p, generator=generator)
+        return masks.div_(1 - p), 0
+
+
+class _StackedDropout(nn.Dropout):
+    source: MaskSource
+
+    def forward(self, values: Tensor) -> Tensor:
+        return values * _Masks.apply(values, self.p, self.source) if self.training else values
+
+
+class _Rectified(Function):
+    """Rectifiers of B networks, each with a slope of its own: values (B, ...), slopes (B, 1)."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, slopes: Tensor) -> Tensor:
+        ctx.save_for_backward(values, slopes)
+        if values.is_cuda:
+            return torch.where(values > 0, values, _led(slopes, values) * values)
+        # Network by network: what one of them needs fits into a core's cache, what all need does not.
+        outputs = torch.empty_like(values)
+        for value, output, slope in zip(values, outputs, slopes.flatten().tolist(), strict=True):
+            torch.ops.aten.leaky_relu.out(value, slope, out=output)
+        return outputs
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
+        values, slopes = ctx.saved_tensors
+        gradient = gradients[0].contiguous()
+        if values.is_cuda:
+            of_slopes = (gradient * values.clamp_max(0)).flatten(1).sum(dim=1, keepdim=True)
+            return torch.where(values > 0, gradient, _led(slopes, values) * gradient), of_slopes
+        of_values, of_slopes = torch.empty_like(values), torch.empty_like(slopes)
+        for index, slope in enumerate(slopes.flatten().tolist()):
+            one, value = gradient[index], values[index]
+            torch.ops.aten.leaky_relu_backward.grad_input(one, value, slope, False, grad_input=of_values[index])
+            of_slopes[index] = torch.dot(one.flatten(), value.clamp_max(0).flatten())
+        return of_values, of_slopes
+
+
+def _led(slopes: Tensor, values: Tensor) -> Tensor:
+    return slopes.reshape(-1, *[1] * (values.ndim - 1))
+
+
+class _RectifiedUnderVmap(Function):
+    @staticmethod
+    def forward(values: Tensor, slope: Tensor) -> Tensor:
+        raise NotImplementedError("only meant for vmap")
+
+    @staticmethod
+    def setup_context(ctx: Any, _inputs: Any, output: Any) -> None: ...
+
+    @staticmethod
+    def vmap(_info: Any, in_dims: Any, values: Tensor, slopes: Tensor) -> tuple[Tensor, int]:
+        return _Rectified.apply(values.movedim(in_dims[0], 0).contiguous(), slopes.movedim(in_dims[1], 0)), 0
+
+
+class _StackedPReLU(nn.PReLU):
+    """One slope a network. Torch's own backward pass takes several times as long, as it is not vectorised."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        outputs: Tensor = _RectifiedUnderVmap.apply(values, self.weight)
+        return outputs
+
+
+def use_stacked_layers(network: nn.Module, source: MaskSource) -> None:
+    """Make the layers of `network` ready to be called under vmap, in place; names and parameters stay.
+
+    Parameters
+    ----------
+    network : a copy that serves for calling only.
+    source : the dropout masks; it must be filled in before every call in training mode.
+    """
+    for layer in network.modules():
+        if type(layer) is nn.Dropout and 0 < layer.p < 1:
+            layer.__class__ = _StackedDropout
+            layer.source = source  # type: ignore[assignment]
+        elif type(layer) is nn.PReLU and layer.num_parameters == 1:
+            layer.__class__ = _StackedPReLU
