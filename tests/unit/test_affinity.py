@@ -13,7 +13,6 @@ from taskgroup_core.errors import InputError
 from taskgroup_core.matrices import make_scores
 from taskgroup_core.problems.problem import Problem
 from taskgroup_core.subsets import pairs, sample_subsets, singletons
-from taskgroup_core.tasks import Task
 from taskgroup_core.training.fit import Recipe
 from tests.small import small_problem
 
@@ -221,13 +220,6 @@ def test_grad_tae_refuses_what_it_cannot_do():
         GradTAE(problem, [], device="cpu")
     with pytest.raises(InputError, match="at least one"):
         meta_initialisations(problem, Recipe(), 0, 0)
-    regression = Problem(
-        "r",
-        tuple(Task(f"t{i}", "regression", "r2") for i in range(4)),
-        *(getattr(problem, name) for name in ("inputs", "train", "val", "test", "build")),
-    )
-    with pytest.raises(InputError, match="not binary"):
-        GradTAE(regression, [problem.network(0).eval()], device="cpu")
 
 
 def test_full_training_gives_every_member_a_score():
