@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from taskgroup_core.affinity.collected import check_choice
-from taskgroup_core.affinity.one_step import gradient_flops, task_gradients
+from taskgroup_core.affinity.sample_gradients import l1_distances, sample_gradients
 from taskgroup_core.device import resolve_device
 from taskgroup_core.errors import InputError
 from taskgroup_core.matrices import make_affinity
 from taskgroup_core.problems.problem import Problem
 from taskgroup_core.seeds import numpy_generator
 from taskgroup_core.training.shared_parameters import Shared, shared_parameters
+
+_FLOATS_AT_ONCE = 2**24  # 64 MiB in float32: larger blocks take longer to allocate than to compute
 
 
 class SampleConvergenceAffinity:
@@ -36,7 +38,7 @@ class SampleConvergenceAffinity:
         task an input of its own, the variant for meta-learning.
     per_tensor : divide the distances by the number of tensors, the variant for large networks.
     equal_heads : start all heads from the first one's weights, so that tasks differ by their labels only. Needs
-        heads that are rows of the last layer (`shared` None).
+        tasks with equally many outputs and heads that are rows of the last layer (`shared` None).
     shared : which parameters are shared, see `shared_parameters`.
 
     Attributes
@@ -48,7 +50,7 @@ class SampleConvergenceAffinity:
     Raises
     ------
     InputError : a bad argument (when `affinity` is called), fewer than N samples, two tasks without a common input
-        among the samples, or a network with no shared parameter.
+        among the samples, a network with no shared parameter, or equal heads for tasks of different sizes.
 
     References
     ----------
@@ -59,7 +61,8 @@ class SampleConvergenceAffinity:
     ----------
     1. Eq. (1) has no step size; the supplement's variant for large networks only divides by the number of tensors.
        Both cancel in Eq. (17), so that neither changes the affinity.
-    2. A row of zero distances, tasks that pull alike on every sample, has affinity 1 where Eq. (17) divides by zero.
+    2. A row of zero distances (up to rounding), tasks that pull alike on every sample, has affinity 1 where Eq. (17)
+       divides by zero.
     3. The gradients are taken in evaluation mode: no dropout, and batch norm with its running statistics.
     4. Pairs are averaged over the samples labelled for both: the paper's samples have all labels.
     5. In each row of Eq. (17) the farthest task has affinity 0, however near it is: rows are not comparable, and the
@@ -104,7 +107,7 @@ class SampleConvergenceAffinity:
         start = start.to(resolve_device(self.device)).eval()
         names = shared_parameters(start, problem.n_outputs, self.shared)
         if self.equal_heads:
-            self._equalise(start, names)
+            self._equalise(problem, start, names)
         distances = self._distances(problem, start, names)
         tasks = list(problem.task_names)
         self.tensor_distances_ = xr.DataArray(
@@ -117,29 +120,50 @@ class SampleConvergenceAffinity:
         values = 1 - np.divide(total, farthest, out=np.zeros_like(total), where=farthest > 0)
         return make_affinity(values, tasks, method="SCA", equal_heads=int(self.equal_heads), **attributes)
 
-    def _equalise(self, network: nn.Module, names: list[str]) -> None:
+    def _equalise(self, problem: Problem, network: nn.Module, names: list[str]) -> None:
         if self.shared is not None:
             raise InputError("equal_heads", "True with `shared`", "Leave `shared` at None: heads are rows of a layer.")
+        width = problem.tasks[0].n_outputs
+        if any(task.n_outputs != width for task in problem.tasks):
+            found = f"True, with tasks of {sorted({task.n_outputs for task in problem.tasks})} outputs"
+            raise InputError("equal_heads", found, "Leave it False: heads of different sizes cannot be equal.")
         with torch.no_grad():
             for name, value in network.named_parameters():
                 if name not in names and value.requires_grad:
-                    value.copy_(value[:1].expand_as(value).clone())
+                    value.copy_(value[:width].repeat(problem.n_tasks, *[1] * (value.ndim - 1)))
 
     def _distances(self, problem: Problem, network: nn.Module, names: list[str]) -> NDArray[np.float64]:
         """Distances with shape (tensors, n, n), in units of the parameters."""
         place, n_tasks = resolve_device(self.device), problem.n_tasks
+        forward, both = problem.row_flops
         total = torch.zeros(len(names), n_tasks, n_tasks, dtype=torch.float64)
-        count = torch.zeros(n_tasks, n_tasks)
-        for rows, labels in self._batches(problem):
-            inputs, labels = problem.inputs[rows].to(place), labels.to(place)
-            gradients, _ = task_gradients(network, names, problem.tasks, inputs, labels)
-            self.flops += gradient_flops(problem.row_flops, labels)
-            present = (~labels.isnan()).any(dim=0).cpu()
-            pair = present[:, None] & present
+        count = torch.zeros(n_tasks, n_tasks, dtype=torch.float64)
+        rows, labels = self._drawn(problem)
+        numbers = (~labels.isnan()).sum(dim=1)
+        n_parameters = sum(network.get_parameter(name).numel() for name in names)
+        batch = max(1, _FLOATS_AT_ONCE // (n_tasks * n_parameters))
+        # Samples with equally many labels go together: no gradient is computed that no label asks for.
+        for some in numbers.argsort(stable=True).split(batch):
+            known = labels[some]
+            chosen = known.isnan().int().argsort(dim=1, stable=True)[:, : int(numbers[some].max())]
+            present = ~known.gather(1, chosen).isnan()
+            inputs = rows[some][:, :1] if self.inputs == "same" else rows[some].gather(1, chosen)
+            n_rows = inputs.numel()
+            gradients = sample_gradients(
+                network,
+                names,
+                problem.tasks,
+                problem.inputs[inputs.flatten()].to(place),
+                known.repeat_interleave(inputs.shape[1], dim=0).to(place),
+                chosen.reshape(n_rows, -1).to(place),
+            )
+            self.flops += n_rows * forward + chosen.numel() * (both - forward)
+            pair = present[:, :, None] & present[:, None]
+            where = (chosen[:, :, None].expand_as(pair)[pair], chosen[:, None].expand_as(pair)[pair])
+            count.index_put_(where, torch.ones(len(where[0]), dtype=torch.float64), accumulate=True)
             for index, gradient in enumerate(gradients.values()):
-                flat = gradient.flatten(1)
-                total[index] += torch.cdist(flat, flat, p=1).cpu().double() * pair
-            count += pair
+                distances = l1_distances(gradient.reshape(*chosen.shape, -1)).cpu()
+                total[index].index_put_(where, distances[pair].double(), accumulate=True)
         if (count == 0).any():
             target, source = (count == 0).nonzero()[0].tolist()
             raise InputError(
@@ -149,8 +173,8 @@ class SampleConvergenceAffinity:
             )
         return self.learning_rate * (total / count).numpy()
 
-    def _batches(self, problem: Problem) -> list[tuple[Tensor, Tensor]]:
-        """The N samples: input rows and their labels (rows, n), one row for all tasks or one row for each."""
+    def _drawn(self, problem: Problem) -> tuple[Tensor, Tensor]:
+        """The N samples: each task's input row, int64 (N, n), and its label (N, n), NaN where it has none."""
         used, labels = problem.table("train")
         if self.inputs == "same":
             # An input with one label says nothing about a pair.
@@ -162,17 +186,9 @@ class SampleConvergenceAffinity:
         fewest = min(map(len, eligible))
         if self.samples > fewest:
             raise InputError("samples", f"{self.samples}, with {fewest} to draw from", f"Use at most {fewest}.")
-        drawn = torch.from_numpy(
-            np.stack(
-                [
-                    numpy_generator(self.seed, "sample convergence", stream).choice(rows, self.samples, replace=False)
-                    for stream, rows in zip(streams, eligible, strict=True)
-                ]
-            )
-        )
-        off_diagonal = ~torch.eye(problem.n_tasks, dtype=torch.bool)
-        batches = []
-        for rows in drawn.T:
-            known = labels[rows] if self.inputs == "same" else labels[rows].masked_fill(off_diagonal, torch.nan)
-            batches.append((used[rows], known))
-        return batches
+        drawn = [
+            numpy_generator(self.seed, "sample convergence", stream).choice(rows, self.samples, replace=False)
+            for stream, rows in zip(streams, eligible, strict=True)
+        ]
+        rows = torch.from_numpy(np.stack(drawn, axis=1)).expand(-1, problem.n_tasks)
+        return used[rows], labels.gather(0, rows)

@@ -32,6 +32,7 @@ def planted_problem(
     noise: float = 0.05,
     network: Literal["linear", "mlp"] = "mlp",
     width: int = 16,
+    common_inputs: bool = False,
     seed: int = 0,
 ) -> Problem:
     """Binary tasks on Gaussian inputs x: label 1 where w'x > 0, flipped with probability `noise`.
@@ -50,6 +51,7 @@ def planted_problem(
     noise : probability that a label is flipped, below 1/2.
     network : "linear" (one layer: the model is linear in its parameters and tasks do not interact) or "mlp" (one
         hidden layer of `width` rectified neurons, which the tasks share).
+    common_inputs : give all tasks the first one's splits, so that every training input has all labels.
     seed : decides directions, inputs, flips and splits.
 
     Raises
@@ -82,6 +84,8 @@ def planted_problem(
     inputs = generator.standard_normal((n_examples, n_features))
     label = (inputs @ direction.T > 0) ^ (generator.random((n_examples, n_tasks)) < noise)
     order = np.argsort(generator.random((n_tasks, n_examples)), axis=1)
+    if common_inputs:
+        order = np.repeat(order[:1], n_tasks, axis=0)
     fifth = n_examples // 5
 
     def rows(start: int, stop: int) -> Examples:

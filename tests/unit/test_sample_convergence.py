@@ -6,9 +6,16 @@ import numpy as np
 import pytest
 import torch
 
+from taskgroup_core.affinity.affinity_trace import AffinityTrace
 from taskgroup_core.affinity.sample_convergence import SampleConvergenceAffinity
+from taskgroup_core.affinity.sample_gradients import l1_distances
 from taskgroup_core.errors import InputError
+from taskgroup_core.examples import Examples
+from taskgroup_core.problems.problem import Problem
+from taskgroup_core.tasks import Task
 from taskgroup_core.training.fit import Recipe, fit
+from taskgroup_core.training.joint import joint_steps, joint_training
+from taskgroup_core.training.reptile import ReptileRecipe, reptile
 from tests.estimators import perceptron_problem, quadratic_problem, random_quadratics, relabelled, shared_weight
 from tests.small import small_problem
 
@@ -60,10 +67,13 @@ def test_distances_of_own_samples_equal_plain_loops():
     problem = perceptron_problem()
     estimator = SampleConvergenceAffinity(7, 0, "cpu", inputs="own")
     estimator.affinity(problem)
-    samples = []
-    for rows, labels in estimator._batches(problem):
-        assert all(bool((rows[t] == problem.train.of_tasks([t]).input_index).any()) for t in range(4))
-        samples.append((rows.tolist(), labels.diagonal()))
+    rows, labels = estimator._drawn(problem)
+    for task in range(4):
+        own = problem.train.of_tasks([task])
+        known = dict(zip(own.input_index.tolist(), own.label.tolist(), strict=True))
+        assert [known[row] for row in rows[:, task].tolist()] == labels[:, task].tolist()
+        assert len(set(rows[:, task].tolist())) == 7
+    samples = list(zip(rows.tolist(), labels, strict=True))
     expected = slow_distances(problem, problem.network(0), samples, 0.01)
     assert np.allclose(estimator.tensor_distances_.values, expected, rtol=1e-9)
 
@@ -174,3 +184,121 @@ def test_tasks_that_share_no_input_need_inputs_of_their_own():
         SampleConvergenceAffinity(1, 0, "cpu", shared=shared_weight).affinity(disjoint)
     values = SampleConvergenceAffinity(6, 0, "cpu", shared=shared_weight, inputs="own").affinity(disjoint).values
     assert np.isfinite(values).all()
+
+
+def classes_problem(*widths: int) -> Problem:
+    """Tasks of `widths` classes each (1: binary) on 40 inputs, and a hidden layer that they share."""
+    generator = torch.Generator().manual_seed(5)
+    inputs = torch.randn(40, 3, generator=generator, dtype=torch.float64)
+    rows, tasks = torch.ones(40, len(widths)).nonzero(as_tuple=True)
+    labels = (rows + tasks * (rows % 3)) % torch.tensor([max(2, width) for width in widths])[tasks]
+    made = [
+        Task(f"t{k}") if width == 1 else Task(f"t{k}", "multiclass", "accuracy", width)
+        for k, width in enumerate(widths)
+    ]
+    examples = Examples(rows, tasks, labels.double())
+
+    def build() -> torch.nn.Module:
+        return torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.Tanh(), torch.nn.Linear(5, sum(widths))).double()
+
+    return Problem("classes", tuple(made), inputs, examples, examples, examples, build)
+
+
+@pytest.mark.parametrize("equal", [False, True])
+def test_tasks_of_several_classes_equal_plain_loops(equal):
+    widths = (3, 3) if equal else (3, 1, 4)
+    problem = classes_problem(*widths)
+    estimator = SampleConvergenceAffinity(40, 0, "cpu", learning_rate=1.0, equal_heads=equal)
+    estimator.affinity(problem)
+    network = problem.network(0)
+    if equal:
+        with torch.no_grad():
+            network[2].weight[3:] = network[2].weight[:3]
+            network[2].bias[3:] = network[2].bias[:3]
+    labels, total = problem.table("train")[1], np.zeros((len(widths), len(widths)))
+    starts = np.cumsum((0, *widths))
+    for row in range(40):
+        gradients = []
+        for task, width in enumerate(widths):
+            network.zero_grad()
+            output = network(problem.inputs[row])[starts[task] : starts[task] + width]
+            if width == 1:
+                loss = torch.nn.functional.binary_cross_entropy_with_logits(output[0], labels[row, task])
+            else:
+                loss = torch.nn.functional.cross_entropy(output, labels[row, task].long())
+            loss.backward()
+            gradients.append(np.concatenate([network[0].weight.grad.flatten(), network[0].bias.grad]))
+        total += [[np.abs(a - b).sum() for b in gradients] for a in gradients]
+    assert np.allclose(estimator.distances_.values, total / 40, rtol=1e-9)
+
+
+def test_equal_heads_of_classes_and_equal_labels_are_no_distance():
+    base = classes_problem(3, 3)
+    label = base.train.label.clone().view(40, 2)
+    label[:, 1] = label[:, 0]
+    same = Examples(base.train.input_index, base.train.task_index, label.flatten())
+    problem = Problem("same", base.tasks, base.inputs, same, same, same, base.build)
+    assert SampleConvergenceAffinity(40, 0, "cpu", equal_heads=True).affinity(problem).values.min() == 1
+    assert SampleConvergenceAffinity(40, 0, "cpu").affinity(problem).values.min() == 0
+
+
+def test_heads_of_different_sizes_cannot_be_equal():
+    with pytest.raises(InputError, match="equal_heads: found True, with tasks of"):
+        SampleConvergenceAffinity(10, 0, "cpu", equal_heads=True).affinity(classes_problem(1, 3))
+
+
+def test_distances_within_sets_and_their_rounding():
+    points = torch.randn(3, 5, 700, generator=torch.Generator().manual_seed(0))
+    points[1, 2] = points[1, 1] * (1 + torch.finfo(torch.float32).eps)
+    expected = (points[:, :, None] - points[:, None]).double().abs().sum(-1)
+    assert 0 < expected[1, 1, 2] < 1e-3
+    expected[1, [1, 2], [2, 1]] = 0
+    torch.testing.assert_close(l1_distances(points).double(), expected, rtol=1e-5, atol=0)
+    assert l1_distances(points[:, :1]).tolist() == [[[0.0]]] * 3
+
+
+def test_a_budget_of_memory_does_not_change_the_distances(monkeypatch):
+    problem = perceptron_problem()
+    whole, parts = (SampleConvergenceAffinity(12, 0, "cpu") for _ in range(2))
+    whole.affinity(problem)
+    monkeypatch.setattr("taskgroup_core.affinity.sample_convergence._FLOATS_AT_ONCE", 1000)
+    parts.affinity(problem)
+    assert np.allclose(whole.distances_.values, parts.distances_.values, rtol=1e-12)
+
+
+def test_scores_along_joint_training_are_those_of_the_network_at_each_moment():
+    problem, recipe = perceptron_problem(), Recipe(epochs=3, batch_size=20)
+    estimator = SampleConvergenceAffinity(12, 0, "cpu")
+    trace, seen = AffinityTrace(estimator, problem), []
+
+    def observe(moment):
+        seen.append(deepcopy(moment.network).eval())
+        trace.observe(moment.step, moment.network)
+        assert moment.network.training
+
+    fitted = joint_training(problem, recipe, 0, "cpu", observe=observe, every=4)
+    trace.observe(joint_steps(problem, recipe), fitted.network)
+    result = trace.result()
+    assert result.dims == ("step", "target", "source")
+    assert result.step.values.tolist() == [*range(0, joint_steps(problem, recipe), 4), joint_steps(problem, recipe)]
+    for matrix, network in zip(result.values, [*seen, fitted.network], strict=True):
+        assert np.array_equal(matrix, estimator.affinity(problem, network).values)
+    assert np.array_equal(result.values[0], estimator.affinity(problem).values)
+    assert not np.allclose(result.values[0], result.values[-1], atol=0.01)
+    # Looking on changes nothing about the training.
+    alone = joint_training(problem, recipe, 0, "cpu").network
+    assert all(torch.equal(a, b) for a, b in zip(alone.parameters(), fitted.network.parameters(), strict=True))
+
+
+def test_scores_along_reptile():
+    problem, recipe = perceptron_problem(), ReptileRecipe(rounds=5, inner_steps=3, outer_rate=1.0)
+    trace = AffinityTrace(SampleConvergenceAffinity(12, 0, "cpu"), problem)
+    fitted = reptile(problem, recipe, 0, "cpu", observe=trace.observe, every=2)
+    result = trace.result()
+    assert result.step.values.tolist() == [0, 2, 4, 5]
+    assert np.array_equal(result.values[-1], trace.estimator.affinity(problem, fitted.network).values)
+
+
+def test_a_trace_without_a_moment():
+    with pytest.raises(InputError, match="trace"):
+        AffinityTrace(SampleConvergenceAffinity(), perceptron_problem()).result()
