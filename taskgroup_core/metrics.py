@@ -46,19 +46,38 @@ def relative_distance(estimate: ArrayLike, truth: ArrayLike) -> float:
     return float(((guess - true)[measured] ** 2).sum() / (true[measured] ** 2).sum())
 
 
+def affine_distance(estimate: ArrayLike, truth: ArrayLike) -> float:
+    """`relative_distance` after the best a + b T, b >= 0: for estimates that are not in units of the truth.
+
+    At best the distance of the constant; what it gains on that, the estimate knows of the truth up to scale.
+
+    Parameters
+    ----------
+    estimate, truth : affinities with shape (n, n).
+    """
+    guess, true = _both(estimate, truth)
+    measured = ~np.isnan(true)
+    x, y = guess[measured], true[measured]
+    spread = ((x - x.mean()) ** 2).sum()
+    # The mean of equal numbers may differ from them in the last digit.
+    varies = spread > 1e-24 * (x**2).sum()
+    slope = max(0.0, ((x - x.mean()) * y).sum() / spread) if varies else 0.0
+    return relative_distance(y.mean() + slope * (guess - x.mean()), true)
+
+
 def _mean_rank_correlation(first: FloatArray, second: FloatArray, keep: NDArray[np.bool_]) -> float:
     """Mean over rows of Spearman's coefficient on the kept entries; rows where one side is constant count as 0.
 
     Rows with fewer than 3 kept entries are left out: two entries always give +1 or -1.
     """
-    coefficients = []
-    for a, b, mask in zip(first, second, keep, strict=True):
-        if mask.sum() < 3:
-            continue
-        x, y = rankdata(a[mask]), rankdata(b[mask])
-        x, y = x - x.mean(), y - y.mean()
-        spread = np.sqrt((x**2).sum() * (y**2).sum())
-        coefficients.append(float((x * y).sum() / spread) if spread > 0 else 0.0)
+    coefficients: list[float] = []
+    counts = keep.sum(axis=1)
+    for count in np.unique(counts[counts >= 3]):
+        rows = counts == count
+        ranks = [rankdata(one[rows][keep[rows]].reshape(-1, count), axis=1) for one in (first, second)]
+        x, y = (rank - rank.mean(axis=1, keepdims=True) for rank in ranks)
+        spread = np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
+        coefficients += np.divide((x * y).sum(axis=1), spread, out=np.zeros(len(x)), where=spread > 0).tolist()
     if not coefficients:
         raise InputError("truth", "no row with 3 measured entries", "Measure more pairs (4 tasks or more).")
     return float(np.mean(coefficients))
@@ -117,8 +136,18 @@ def replicate_ceiling(replicates: ArrayLike) -> float:
     for half in halves:
         rest = [index for index in range(count) if index not in half]
         correlations.append(partner_spearman(stack[list(half)].mean(axis=0), stack[rest].mean(axis=0)))
-    r = float(np.mean(correlations))
-    return 2 * r / (1 + r) if r > 0 else 0.0
+    return stepped_up(float(np.mean(correlations)), 2)
+
+
+def stepped_up(reliability: float, factor: float) -> float:
+    """The reliability of a mean of `factor` times as many replicates, by Spearman and Brown; 0 where there is none.
+
+    Parameters
+    ----------
+    reliability : correlation of two independent means of one size.
+    factor : new number of replicates over the old one; below 1 steps down.
+    """
+    return factor * reliability / (1 + (factor - 1) * reliability) if reliability > 0 else 0.0
 
 
 def trivial_predictors(truth: xr.DataArray, single_task: ArrayLike) -> dict[str, xr.DataArray]:

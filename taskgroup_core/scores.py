@@ -35,9 +35,14 @@ def macro_f1(output: Tensor, label: Tensor) -> float:
 
 
 def r2(output: Tensor, label: Tensor) -> float:
-    """One minus the squared error over the labels' variance: at most 1, 0 for the mean, no lower bound."""
-    spread = (label - label.mean()).square().sum().clamp_min(torch.finfo(label.dtype).tiny)
-    return float(1 - (output - label).square().sum() / spread)
+    """One minus the squared error over the labels' variance: at most 1, 0 for the mean, no lower bound.
+
+    Where all labels are equal there is no variance: 1 if every prediction is exact, else 0, as scikit-learn has it.
+    """
+    error, spread = float((output - label).square().sum()), float((label - label.mean()).square().sum())
+    if spread > 0:
+        return 1 - error / spread
+    return float(error == 0)
 
 
 SCORES: Mapping[str, Callable[[Tensor, Tensor], float]] = {

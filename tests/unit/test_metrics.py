@@ -69,6 +69,26 @@ def test_the_ceiling_follows_spearman_and_brown():
     assert metrics.replicate_ceiling(replicates[:2]) == pytest.approx(2 * one / (1 + one))
 
 
+def test_stepping_up_and_down_undo_each_other():
+    assert metrics.stepped_up(metrics.stepped_up(0.6, 3), 1 / 3) == pytest.approx(0.6)
+    # Noise of variance 1 on a signal of variance 1: the mean of k replicates has reliability k / (k + 1).
+    assert metrics.stepped_up(0.5, 4) == pytest.approx(4 / 5)
+    assert metrics.stepped_up(-0.2, 4) == 0
+
+
+def test_the_affine_distance_forgets_unit_and_level_but_not_sign():
+    constant = metrics.relative_distance(np.full((6, 6), TRUTH.mean()), TRUTH)
+    assert metrics.affine_distance(-100 + 7 * TRUTH, TRUTH) == pytest.approx(0, abs=1e-12)
+    assert metrics.affine_distance(-TRUTH, TRUTH) == pytest.approx(constant)
+    assert metrics.affine_distance(np.full((6, 6), 0.1), TRUTH) == pytest.approx(constant)
+    slope, intercept = np.polyfit(TRUTH.ravel() + ESTIMATE.ravel(), TRUTH.ravel(), 1)
+    fitted = metrics.relative_distance(intercept + slope * (TRUTH + ESTIMATE), TRUTH)
+    assert metrics.affine_distance(TRUTH + ESTIMATE, TRUTH) == pytest.approx(fitted)
+    truth = TRUTH.copy()
+    truth[0, 1] = np.nan
+    assert metrics.affine_distance(3 * TRUTH, truth) == pytest.approx(0, abs=1e-12)
+
+
 def test_replicates_without_anything_in_common_have_no_ceiling():
     assert metrics.replicate_ceiling(np.stack([TRUTH, -TRUTH])) == 0
 

@@ -97,3 +97,12 @@ def test_labels_that_are_no_class(label: float) -> None:
     bad = Examples(rows, torch.zeros(6, dtype=torch.int64), torch.tensor([0.0, 1, 2, 0, 1, label]))
     with pytest.raises(InputError, match="other than 0 to 2"):
         Problem("p", (MIXED[1],), torch.randn(6, 2), bad, good, good, partial(nn.Linear, 2, 3))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_score_of_a_regression_task_with_one_value(dtype: torch.dtype) -> None:
+    label = torch.ones(4, dtype=dtype)
+    for output in (label, label + torch.arange(4, dtype=dtype)):
+        assert scores.r2(output, label) == metrics.r2_score(label, output)
+    spread = torch.arange(4, dtype=dtype)
+    assert scores.r2(label, spread) == pytest.approx(metrics.r2_score(spread, label))
