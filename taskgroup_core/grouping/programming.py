@@ -1,18 +1,23 @@
-"""Grouping by mathematical programming: the groups with the highest total value, under budgets, exactly."""
+"""Grouping by mathematical programming: the groups with the highest total value under budgets, or a proved gap."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Self
 
 import numpy as np
+import xarray as xr
 from numpy.typing import ArrayLike
 from scipy.optimize import LinearConstraint
 
 from taskgroup_core.grouping.group_limits import Slots, check_slots
 from taskgroup_core.grouping.group_payoffs import Payoff, ServedTasks, WholeGroups
 from taskgroup_core.grouping.group_search import Chosen, select
-from taskgroup_core.grouping.group_values import check_size, divisors, group_sums, member_sums, members_of
+from taskgroup_core.grouping.group_values import DIVISORS, LARGEST, divisors, group_sums, member_sums, members_of
 from taskgroup_core.grouping.grouping import Grouping, check_n_groups
+from taskgroup_core.grouping.large_limits import impossible, membership
+from taskgroup_core.grouping.large_problem import LargeProgramme
+from taskgroup_core.grouping.large_programming import LargeSearch
 from taskgroup_core.grouping.overlapping import OverlappingGrouper, check_flag, check_word
 from taskgroup_core.matrices import FloatArray
 
@@ -23,10 +28,13 @@ class ProgrammingGrouper(OverlappingGrouper):
     """Exactly m distinct groups, every task in at least one, with the highest total value, under linear limits.
 
     Solves: maximise the sum over groups G of (sum of T over the pairs of members of G) / |G|, over binary X with shape
-    (n, m), X[t, j] = 1 where task t is in group j. Groups may overlap. The values of all 2^n - 1 sets come from one
-    dynamic programme, the groups from column generation, reduced-cost fixing and a small integer programme: see
-    `select`. On a shift of T by b the objective moves by b times the number of memberships, so the groups may change; a
-    positive scale leaves them.
+    (n, m), X[t, j] = 1 where task t is in group j. Groups may overlap. On a shift of T by b the objective moves by b
+    times the number of memberships, so the groups may change; a positive scale leaves them.
+
+    Up to 20 tasks the optimum is proved: the values of all 2^n - 1 sets come from one dynamic programme, the groups
+    from column generation, reduced-cost fixing and a small integer programme: see `select`. Beyond, groups are searched
+    for and a bound is proved apart: see `LargeSearch`. On planted families the gap is small without overlap; where
+    groups may overlap, the bound is weaker the stronger the noise is.
 
     Parameters
     ----------
@@ -40,7 +48,8 @@ class ProgrammingGrouper(OverlappingGrouper):
     budgets : b, the most that the members of a group may cost together: one number, or m.
     constraints : further limits on X, as `scipy.optimize.LinearConstraint`s on its entries row by row: entry t * m + j
         is X[t, j].
-    time_limit : in seconds, for the whole fit; up to a second more is spent to find a grouping at all.
+    time_limit : in seconds, for the whole fit; up to a second more is spent to find a grouping at all. Beyond 20 tasks
+        the search ends by itself, and the step under way when the time is over is finished.
 
     Attributes
     ----------
@@ -51,9 +60,9 @@ class ProgrammingGrouper(OverlappingGrouper):
 
     Raises
     ------
-    InputError : (on fit) arguments that cannot be used, or more than 20 tasks.
+    InputError : (on fit) arguments that cannot be used.
     InfeasibleError : (on fit) no grouping meets the limits; the message names limits that stand in the way.
-    NoSolutionError : (on fit) no grouping was found in time.
+    NoSolutionError : (on fit) no grouping was found in time, or HiGHS gave up.
 
     References
     ----------
@@ -92,13 +101,25 @@ class ProgrammingGrouper(OverlappingGrouper):
         self.constraints = constraints
         self.time_limit = time_limit
 
+    def fit(self, affinity: xr.DataArray | ArrayLike, y: None = None) -> Self:
+        """See `OverlappingGrouper.fit`; a search that ended by itself without a proof says so."""
+        self._ended = False
+        super().fit(affinity, y)
+        if self._ended and self.gap_ > 0:
+            self.status_ = (
+                f"Not proved best: the search ended; no grouping is better by more than {100 * self.gap_:.3g} %."
+            )
+        return self
+
     def _choose(self, values: FloatArray) -> tuple[Grouping, float, float, bool]:
         n, m = len(values), check_n_groups(self.n_groups, len(values))
-        check_size(n)
         check_word("overlap", self.overlap, OVERLAPS)
         counted = values if check_flag("diagonal", self.diagonal) else values - np.diag(np.diag(values))
-        divisor = divisors(n, self.divisor)
+        check_word("divisor", self.divisor, DIVISORS)
         slots = check_slots(n, m, self.min_size, self.max_size, self.costs, self.budgets, self.constraints)
+        if n > LARGEST:
+            return self._search(LargeProgramme(counted, self.divisor, self.overlap, slots))
+        divisor = divisors(n, self.divisor)
         payoff: Payoff = WholeGroups(group_sums(counted) / divisor, disjoint=self.overlap == "none")
         if self.overlap == "best_served":
             gains = member_sums(counted)
@@ -107,22 +128,38 @@ class ProgrammingGrouper(OverlappingGrouper):
         found = slots.impossible()
         chosen = None if found else select(slots.selection(payoff), self.time_limit)
         if chosen is None:
-            self._refuse(found or self._conflict(slots), "Loosen a limit.")
-        return self._result(counted, _placed(slots, chosen, n), chosen)
+            anything = [WholeGroups(np.zeros(1 << n), disjoint=disjoint) for disjoint in (False, True)]
+            found = found or self._conflict(slots, lambda name, one: select(slots.selection(anything[one], name)))
+            self._refuse(found, "Loosen a limit.")
+        return self._result(counted, _placed(slots, chosen, n), chosen.bound, chosen.proved)
 
-    def _conflict(self, slots: Slots) -> str:
-        """In words, which of the limits in use would have to go for a grouping to exist."""
-        anything = WholeGroups(np.zeros(1 << slots.rows.shape[1]), disjoint=self.overlap == "none")
-        lifted = [name for name in slots.in_use() if select(slots.selection(anything, name)) is not None]
-        if self.overlap == "none" and slots.in_use():
-            again = select(slots.selection(WholeGroups(anything.values, disjoint=False)))
-            lifted += [] if again is None else ['overlap="none"']
+    def _search(self, problem: LargeProgramme) -> tuple[Grouping, float, float, bool]:
+        """A choice with a bound, where the sets are too many to list."""
+        slots, same = problem.slots, np.zeros((len(problem.values), problem.slots.sizes.shape[1]))
+        found = impossible(slots)
+        chosen = None if found else LargeSearch(problem, self.time_limit).run()
+        if chosen is None:
+            found = found or self._conflict(slots, lambda name, one: membership(slots, same, disjoint=one, lifted=name))
+            self._refuse(found, "Loosen a limit.")
+        self._ended = not chosen.late
+        placed = [tuple(np.flatnonzero(row).tolist()) for row in chosen.groups]
+        for places in slots.kinds:
+            for place, group in zip(places, sorted(placed[place] for place in places), strict=True):
+                placed[place] = group
+        return self._result(problem.values, placed, chosen.bound, chosen.proved)
+
+    def _conflict(self, slots: Slots, first: Callable[[str, bool], object | None]) -> str:
+        """In words, which of the limits in use would have to go for `first` to find a grouping."""
+        disjoint = self.overlap == "none"
+        lifted = [name for name in slots.in_use() if first(name, disjoint) is not None]
+        if disjoint and slots.in_use() and first("", False) is not None:
+            lifted.append('overlap="none"')
         if lifted:
             return f"no grouping, and one without {' or without '.join(lifted)}"
         return f"no grouping, and none with any one of {', '.join(slots.in_use())} left out"
 
     def _result(
-        self, counted: FloatArray, groups: list[tuple[int, ...]], chosen: Chosen
+        self, counted: FloatArray, groups: list[tuple[int, ...]], bound: float, proved: bool
     ) -> tuple[Grouping, float, float, bool]:
         """The grouping as it is handed out, valued anew from T."""
         gains = np.full((len(counted), len(groups)), -np.inf)
@@ -131,7 +168,7 @@ class ProgrammingGrouper(OverlappingGrouper):
             gains[group, place] = counted[np.ix_(group, group)].sum(axis=1) / divisor
         paid = gains.max(axis=1) if self.overlap == "best_served" else gains[np.isfinite(gains)]
         grouping = Grouping(tuple(groups), tuple(gains.argmax(axis=1).tolist()))
-        return grouping, float(paid.sum()), chosen.bound, chosen.proved
+        return grouping, float(paid.sum()), bound, proved
 
 
 def _placed(slots: Slots, chosen: Chosen, n_tasks: int) -> list[tuple[int, ...]]:

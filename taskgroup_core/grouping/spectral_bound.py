@@ -1,0 +1,178 @@
+"""An upper bound on a choice of groups from eigenvalues: it sees that pairs must agree, which single rows do not."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from taskgroup_core.grouping.large_problem import LargeProgramme
+from taskgroup_core.grouping.row_bound import RowBound
+from taskgroup_core.matrices import FloatArray
+
+SMOOTHING = ((0.02, 200), (0.005, 400), (0.002, 400))  # share of the largest eigenvalue, and iterations at it
+NARROW = 0.015  # so much may s / (s - 1) differ within a range of sizes that is bounded as one
+WORK = 2.5e10  # n^3 for each matrix and iteration: half a minute on one core of 2020
+CHECK_EVERY = 20  # iterations between two looks at the bound
+UNIT = np.finfo(np.float64).eps
+
+
+@dataclass
+class Point:
+    """A dual point; every part but `cover` of disjoint groups keeps one sign.
+
+    Parameters
+    ----------
+    cover : price of each task, with shape (n,).
+    rows : prices of the programme's rows, >= 0, with shape (r,).
+    pairs : N >= 0 of each block, with shape (b, n, n); a block is a kind of group and a range of its sizes.
+    large, small : multipliers >= 0 of the largest and the smallest size, with shape (b, n).
+    """
+
+    cover: FloatArray
+    rows: FloatArray
+    pairs: FloatArray
+    large: FloatArray
+    small: FloatArray
+
+    def parts(self) -> list[FloatArray]:
+        """The parts, in order."""
+        return [self.cover, self.rows, self.pairs, self.large, self.small]
+
+
+class SpectralBound:
+    """A group x of size s in [a, b] adds w x'Tx / s - q'x, at most the largest eigenvalue of
+
+        w (T + T') / 2 + N - (q e' + e q') / 2 + diag(b u - a v) - (u e' + e u') / 2 + (v e' + e v') / 2
+
+    for all N, u, v >= 0: x'x = s, and x' (diag(b u) - u e') x = (b - s) u'x >= 0, as for v. w is 1 for the divisor |G|,
+    s / (s - 1) for |G| - 1, where narrow ranges [a, b] are bounded apart, each by its two ends because the largest
+    eigenvalue is convex in w.
+    Weak duality turns this into a bound on every choice; with cover prices of either sign, its minimum is that of
+    GRAD-TAG's semidefinite relaxation. It is sought by accelerated gradient steps on a smoothed maximum, and holds
+    wherever they stop.
+
+    Parameters
+    ----------
+    problem : the choice to be made, its groups paid as wholes.
+    by_rows : the `RowBound` of the same problem; the smaller of the two counts for each size.
+    ranges : sizes (from, to) of each kind that the eigenvalue bounds; all others are left to `by_rows`.
+
+    References
+    ----------
+    Y. Nesterov, Smoothing technique and its applications in semidefinite optimization, 2007.
+    """
+
+    def __init__(self, problem: LargeProgramme, by_rows: RowBound, ranges: list[tuple[int, int]]) -> None:
+        self.problem, self.by_rows = problem, by_rows
+        whole = problem.divisor == "size"
+        parts = [[one] if whole else _split(*one) for one in ranges]
+        blocks = [(kind, *part) for kind, some in enumerate(parts) for part in some]
+        self.kind, low, high = np.array(blocks, dtype=np.int64).reshape(-1, 3).T
+        self.low, self.high = low[:, None].astype(np.float64), high[:, None].astype(np.float64)
+        ends = [(i, size) for i, (_, a, b) in enumerate(blocks) for size in ([b] if whole else sorted({a, b}))]
+        self.block, sizes = np.array(ends, dtype=np.int64).reshape(-1, 2).T
+        weights = np.ones(len(ends)) if whole else sizes / (sizes - 1.0)
+        symmetric = (problem.values + problem.values.T) / 2
+        self.pays = weights[:, None, None] * symmetric
+        self.scale = float(np.abs(np.linalg.eigvalsh(symmetric)).max()) or 1.0
+        self.best, self.prices, self.relaxation = np.inf, (np.zeros(0), np.zeros(0)), symmetric
+
+    def minimise(self, cover: FloatArray, rows: FloatArray, deadline: float) -> None:
+        """Go down from these prices of tasks and rows; the lowest bound met is kept with its prices."""
+        n, b = len(cover), len(self.low)
+        at = Point(cover, rows, np.zeros((b, n, n)), np.zeros((b, n)), np.zeros((b, n)))
+        weights = self.problem.rows[0]
+        steep: list[float | FloatArray] = [
+            n / 2,
+            1 + n * (weights**2).sum(axis=(1, 2)) / 2,
+            1.0,
+            2 * self.high**2,
+            n / 2 + self.low**2,
+        ]
+        most = max(int(WORK / (len(self.pays) * n**3)) // len(SMOOTHING), CHECK_EVERY)
+        for share, iterations in SMOOTHING:
+            smoothing = share * self.scale
+            ahead, inertia = at, 1.0
+            for iteration in range(min(iterations, most)):
+                eigenvalues, slope = self._slope(ahead, smoothing)
+                if iteration % CHECK_EVERY == 0:
+                    self._look(ahead, eigenvalues, slope)
+                    if time.perf_counter() >= deadline:
+                        return
+                step = smoothing / self.problem.counts.max()
+                moved = Point(*(p - step * g / c for p, g, c in zip(ahead.parts(), slope.parts(), steep, strict=True)))
+                self._clip(moved)
+                turn = sum(
+                    float((c * (a - b) * (b - o)).sum())
+                    for a, b, o, c in zip(ahead.parts(), moved.parts(), at.parts(), steep, strict=True)
+                )
+                inertia = 1.0 if turn > 0 else inertia  # the step goes back on the last one: begin anew
+                faster = (1 + np.sqrt(1 + 4 * inertia**2)) / 2
+                push = (inertia - 1) / faster
+                ahead = Point(*(b + push * (b - o) for b, o in zip(moved.parts(), at.parts(), strict=True)))
+                self._clip(ahead)
+                at, inertia = moved, faster
+        self._look(at, *self._slope(at, smoothing))
+
+    def _clip(self, point: Point) -> None:
+        if self.problem.overlap != "none":
+            np.minimum(point.cover, 0.0, out=point.cover)
+        for part in point.parts()[1:]:
+            np.maximum(part, 0.0, out=part)
+
+    def _slope(self, point: Point, smoothing: float) -> tuple[FloatArray, Point]:
+        """The largest eigenvalue of each block, rounding paid, and the slope of the smoothed bound."""
+        problem, n, task = self.problem, len(point.cover), np.arange(len(point.cover))
+        weights = problem.rows[0][:, self.kind]
+        linear = point.cover + np.einsum("r,rbt->bt", point.rows, weights) + point.large - point.small
+        rest = point.pairs - (linear[:, :, None] + linear[:, None, :]) / 2
+        rest[:, task, task] += self.high * point.large - self.low * point.small
+        matrix = self.pays + rest[self.block]
+        values, vectors = np.linalg.eigh(matrix)
+        of, kinds = self.kind[self.block], len(problem.counts)
+        top = np.full(kinds, -np.inf)
+        np.maximum.at(top, of, values[:, -1])
+        share = np.exp((values - top[of, None]) / smoothing)
+        share *= (problem.counts / np.bincount(of, share.sum(axis=1), kinds).clip(UNIT))[of, None]
+        x = np.zeros_like(rest)
+        np.add.at(x, self.block, (vectors * share[:, None]) @ vectors.transpose(0, 2, 1))
+        held, diagonal = x.sum(axis=2), x[:, task, task]
+        slope = Point(
+            1 - held.sum(axis=0),
+            problem.rows[1] - np.einsum("rbt,bt->r", weights, held),
+            x,
+            self.high * diagonal - held,
+            held - self.low * diagonal,
+        )
+        # LAPACK's eigenvalues are those of a matrix within a small multiple of n units of rounding of the one given.
+        largest = np.full(len(rest), -np.inf)
+        np.maximum.at(largest, self.block, values[:, -1] + 10 * n * UNIT * np.sqrt((matrix**2).sum(axis=(1, 2))))
+        return largest, slope
+
+    def _look(self, point: Point, eigenvalues: FloatArray, slope: Point) -> None:
+        """Keep the bound at a point, if it is the lowest so far."""
+        bound = self.by_rows.bound(point.cover, point.rows, self.cap(eigenvalues))
+        if bound < self.best:
+            self.best, self.prices = bound, (point.cover.copy(), point.rows.copy())
+            self.relaxation = slope.pairs.sum(axis=0)
+
+    def cap(self, eigenvalues: FloatArray) -> FloatArray:
+        """What the eigenvalues say of a group of each kind and size, infinite outside the ranges; (kinds, n)."""
+        cap = np.full((len(self.problem.counts), len(self.problem.values)), np.inf)
+        for kind, low, high, value in zip(self.kind, self.low[:, 0], self.high[:, 0], eigenvalues, strict=True):
+            cap[kind, int(low) - 1 : int(high)] = value
+        return cap
+
+
+def _split(low: int, high: int) -> list[tuple[int, int]]:
+    """Ranges of sizes, each with s / (s - 1) alike within NARROW; a single task's value needs no bound but its row."""
+    parts, first = [], max(low, 2)
+    while first <= high:
+        last = first
+        while last < high and first * last <= (1 + NARROW) * (first - 1) * (last + 1):
+            last += 1
+        parts.append((first, last))
+        first = last + 1
+    return parts
