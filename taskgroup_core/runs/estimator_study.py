@@ -1,0 +1,102 @@
+"""All affinity estimators on one problem, judged by replicates of T*, by their cost and by the groups they lead to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from taskgroup_core.problems.problem import Problem
+from taskgroup_core.runs.cheap_estimates import CHEAP, METRICS, cheap_estimate
+from taskgroup_core.runs.checkpoint import Checkpoint, cached
+from taskgroup_core.runs.estimator_parameters import EstimatorParameters
+from taskgroup_core.runs.estimator_rows import EstimatorRows
+from taskgroup_core.runs.provenance import measured, provenance
+from taskgroup_core.runs.record import Arrays, RunRecord
+from taskgroup_core.runs.true_scores import score_both_splits, training_cost
+from taskgroup_core.seeds import derive
+from taskgroup_core.subsets import Subsets, all_subsets, pairs
+from taskgroup_core.training.recipe import Recipe
+
+
+def estimator_study(
+    problem: Problem,
+    parameters: EstimatorParameters,
+    device: torch.device,
+    checkpoint: Checkpoint | None = None,
+    progress: bool = True,
+    data: Sequence[Path | str] = (),
+) -> RunRecord:
+    """Train T*, run every estimator, and judge them side by side.
+
+    Parameters
+    ----------
+    problem : four tasks or more; nine at most with `parameters.exhaustive`.
+    parameters : what is asked.
+    device : where to compute.
+    checkpoint : where finished slices are kept; None keeps none.
+    progress : show a text bar.
+    data : the files the problem was read from, for the provenance.
+
+    Returns
+    -------
+    A record whose result "rows" has the figures of merit and the cost of every estimate (see `HeldOut.row`), "limits"
+    the reliability of each truth (see `HeldOut`), and "regret" the rows of `regret_rows`; with the arrays:
+
+    - `member` : subsets that were trained, with shape (m, n).
+    - `val.METRIC`, `test.METRIC` : f(S, t) of all replicates, with shape (R, m, n).
+    - `truth.KIND.METRIC` : T* of all replicates, with shape (R, n, n).
+    - `estimate.KIND.METRIC.NAME` : of every run, with shape (runs, n, n).
+
+    Raises
+    ------
+    InputError : see `EstimatorParameters`, `all_subsets` and the estimators.
+    """
+    p, two = parameters, pairs(problem.n_tasks)
+    subsets = all_subsets(problem.n_tasks) if p.exhaustive else two
+    slices = p.replicates + len(p.short) * p.short_replicates + len(CHEAP) * p.seeds
+    with measured(device) as cost, tqdm(total=slices, disable=not progress, unit="slice", mininterval=5) as bar:
+
+        def slice_of(name: str, compute: Callable[[], Arrays]) -> Arrays:
+            bar.set_description(name)
+            arrays = cached(checkpoint, "".join(c if c.isalnum() else "_" for c in name), compute)
+            bar.update()
+            return arrays
+
+        def trained(name: str, rows: Subsets, recipe: Recipe, replicates: int) -> list[Arrays]:
+            seeds = [derive(p.seed, "replicate", replicate) for replicate in range(replicates)]
+            return [
+                slice_of(f"{name} {r}", partial(score_both_splits, problem, rows, recipe, seed, device))
+                for r, seed in enumerate(seeds)
+            ]
+
+        truth = trained("truth", subsets, p.recipe, p.replicates)
+        short = {}
+        for epochs, batch in p.short:
+            recipe = replace(p.recipe, epochs=epochs, batch_size=batch)
+            name = f"{epochs} epochs in batches of {batch}"
+            short[name] = (trained(name, two, recipe, p.short_replicates), sum(training_cost(problem, two, recipe)))
+        cheap = {
+            name: [
+                slice_of(f"{name} {seed}", partial(cheap_estimate, name, problem, p, seed, device))
+                for seed in range(p.seeds)
+            ]
+            for name in CHEAP
+        }
+        judged = EstimatorRows(problem, p, subsets, truth, short, cheap)
+        judged.judge()
+    arrays: Arrays = {"member": subsets} | judged.arrays
+    for split in ("val", "test"):
+        arrays |= {f"{split}.{metric}": np.stack([one[f"{split}.{metric}"] for one in truth]) for metric in METRICS}
+    results = {
+        "tasks": list(problem.task_names),
+        "rows": judged.rows,
+        "limits": judged.limits,
+        "regret": judged.regret,
+    }
+    return RunRecord("estimators", asdict(p), results, arrays, provenance(device, cost, p.seed, data))
