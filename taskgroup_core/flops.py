@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
+
+T = TypeVar("T")
 
 
 def count_flops(function: Callable[[], object]) -> int:
@@ -18,6 +21,13 @@ def count_flops(function: Callable[[], object]) -> int:
     with FlopCounterMode(display=False) as counter:
         function()
     return int(counter.get_total_flops())
+
+
+def counted(function: Callable[[], T]) -> tuple[T, int]:
+    """What `function` returns, and the operations torch counted in it (see `count_flops`)."""
+    results: list[T] = []
+    flops = count_flops(lambda: results.append(function()))
+    return results[0], flops
 
 
 def network_flops(network: nn.Module, row: Tensor) -> tuple[int, int]:

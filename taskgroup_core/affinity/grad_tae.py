@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from taskgroup_core.affinity.collected import check_choice
-from taskgroup_core.affinity.counted import counted
 from taskgroup_core.affinity.grad_tae_presets import GradTaePresets
 from taskgroup_core.affinity.linearised import Linearised, linearise
 from taskgroup_core.affinity.regression_rows import first_share, prepared
@@ -21,6 +20,7 @@ from taskgroup_core.affinity.subset_scores import ORDER, Values, linear_scores, 
 from taskgroup_core.affinity.task_rows import TaskRows
 from taskgroup_core.affinity.updates import changed, head_entries
 from taskgroup_core.errors import InputError
+from taskgroup_core.flops import counted
 from taskgroup_core.gradients.flat import FlatNetwork
 from taskgroup_core.gradients.projections import ProjectionKind, make_projection
 from taskgroup_core.problems.problem import Problem, Split

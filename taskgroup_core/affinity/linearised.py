@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
-from taskgroup_core.affinity.counted import counted
 from taskgroup_core.affinity.task_rows import TaskRows
+from taskgroup_core.flops import counted
 from taskgroup_core.gradients.flat import FlatNetwork
 from taskgroup_core.gradients.projection import Projection, projected_gradients
 from taskgroup_core.problems.problem import Problem, Split

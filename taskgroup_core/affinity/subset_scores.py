@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
-from taskgroup_core.affinity.counted import counted
 from taskgroup_core.affinity.task_rows import TaskRows
+from taskgroup_core.flops import counted
 from taskgroup_core.gradients.flat import FlatNetwork
 from taskgroup_core.gradients.linearisation import taylor
 from taskgroup_core.matrices import FloatArray

@@ -47,7 +47,7 @@ def transfer_gain_study(
 
     Parameters
     ----------
-    problem : at most 20 tasks, see `ProgrammingGrouper`.
+    problem : with more than 20 tasks the groups are not proved best, see `ProgrammingGrouper`.
     parameters : what is asked.
     device : where to compute.
     progress : show a text bar.
