@@ -10,11 +10,11 @@ from typing import TypeVar
 
 import torch
 
-Job = TypeVar("Job")
-Result = TypeVar("Result")
+J = TypeVar("J")
+R = TypeVar("R")
 
 
-def side_by_side(jobs: Iterable[Job], run: Callable[[Job], Result], threads: int) -> Iterator[tuple[Job, Result]]:
+def side_by_side(jobs: Iterable[J], run: Callable[[J], R], threads: int) -> Iterator[tuple[J, R]]:
     """Run jobs in threads of one core each, and yield them with their results, in order.
 
     Small operations gain little from several cores each, while torch lets go of Python's lock in all of them.
@@ -29,7 +29,7 @@ def side_by_side(jobs: Iterable[Job], run: Callable[[Job], Result], threads: int
         yield from ((job, run(job)) for job in jobs)
         return
     before = torch.get_num_threads()
-    waiting: deque[tuple[Job, Future[Result]]] = deque()
+    waiting: deque[tuple[J, Future[R]]] = deque()
     with ThreadPoolExecutor(threads, initializer=partial(torch.set_num_threads, 1)) as pool:
         try:
             for job in jobs:
