@@ -120,6 +120,14 @@ def test_a_page_opens_without_error_with_its_formulas_and_asks_for_nothing_outsi
     written = page.locator(".bd-article span.math, .bd-article div.math").count()
     assert page.locator(".bd-article mjx-container svg").count() >= written
     assert page.locator("mjx-merror, [data-mml-node=merror]").count() == 0
+    prose = page.locator(".bd-article").evaluate(
+        """article => {
+            const copy = article.cloneNode(true);
+            copy.querySelectorAll('pre, code, script, style, mjx-container, .highlight').forEach(part => part.remove());
+            return copy.textContent;
+        }"""
+    )
+    assert re.findall(r"\$[^$\n]{1,60}\$", prose) == []  # a formula that was never one
     if name in ("book/notation", "notebooks/01_linearisation", "notebooks/04_grad_tag_end_to_end"):
         assert written > 0
 
