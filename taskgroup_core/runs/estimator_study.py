@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from taskgroup_core.problems.problem import Problem
 from taskgroup_core.runs.cheap_estimates import CHEAP, METRICS, cheap_estimate
-from taskgroup_core.runs.checkpoint import Checkpoint, cached
+from taskgroup_core.runs.checkpoint import Checkpoint
 from taskgroup_core.runs.estimator_parameters import EstimatorParameters
 from taskgroup_core.runs.estimator_rows import EstimatorRows
 from taskgroup_core.runs.provenance import measured, provenance
 from taskgroup_core.runs.record import Arrays, RunRecord
+from taskgroup_core.runs.stages import stages
 from taskgroup_core.runs.true_scores import score_both_splits, training_cost
 from taskgroup_core.seeds import derive
 from taskgroup_core.subsets import Subsets, all_subsets, pairs
@@ -59,19 +59,13 @@ def estimator_study(
     """
     p, two = parameters, pairs(problem.n_tasks)
     subsets = all_subsets(problem.n_tasks) if p.exhaustive else two
-    slices = p.replicates + len(p.short) * p.short_replicates + len(CHEAP) * p.seeds
-    with measured(device) as cost, tqdm(total=slices, disable=not progress, unit="slice", mininterval=5) as bar:
-
-        def slice_of(name: str, compute: Callable[[], Arrays]) -> Arrays:
-            bar.set_description(name)
-            arrays = cached(checkpoint, "".join(c if c.isalnum() else "_" for c in name), compute)
-            bar.update()
-            return arrays
+    total = p.replicates + len(p.short) * p.short_replicates + len(CHEAP) * p.seeds
+    with measured(device) as cost, stages(checkpoint, total, progress) as stage:
 
         def trained(name: str, rows: Subsets, recipe: Recipe, replicates: int) -> list[Arrays]:
             seeds = [derive(p.seed, "replicate", replicate) for replicate in range(replicates)]
             return [
-                slice_of(f"{name} {r}", partial(score_both_splits, problem, rows, recipe, seed, device))
+                stage(f"{name} {r}", partial(score_both_splits, problem, rows, recipe, seed, device))
                 for r, seed in enumerate(seeds)
             ]
 
@@ -83,7 +77,7 @@ def estimator_study(
             short[name] = (trained(name, two, recipe, p.short_replicates), sum(training_cost(problem, two, recipe)))
         cheap = {
             name: [
-                slice_of(f"{name} {seed}", partial(cheap_estimate, name, problem, p, seed, device))
+                stage(f"{name} {seed}", partial(cheap_estimate, name, problem, p, seed, device))
                 for seed in range(p.seeds)
             ]
             for name in CHEAP

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from taskgroup_core.affinity.collected import CollectedAffinity
-from taskgroup_core.affinity.full_training import FullTraining
 from taskgroup_core.affinity.gradient_cosine import GradientCosineAffinity
 from taskgroup_core.affinity.lookahead import LookaheadAffinity
-from taskgroup_core.affinity.pairwise import pairwise_affinity
 from taskgroup_core.errors import InputError
 from taskgroup_core.problems.problem import Problem
-from taskgroup_core.runs.checkpoint import Checkpoint, cached
+from taskgroup_core.runs.checkpoint import Checkpoint
 from taskgroup_core.runs.provenance import measured, provenance
 from taskgroup_core.runs.record import Arrays, RunRecord
+from taskgroup_core.runs.stages import stages
+from taskgroup_core.runs.true_scores import pairwise_truth
 from taskgroup_core.seeds import derive
-from taskgroup_core.subsets import pairs
 from taskgroup_core.training.joint import joint_training
 from taskgroup_core.training.recipe import Recipe
 
@@ -122,20 +120,14 @@ def lookahead_study(
     affinity of every step and with T*, which does not depend on how groups are chosen.
     """
     p, forms = parameters, collectors(parameters, device)
-    with (
-        measured(device) as cost,
-        tqdm(total=len(forms) + p.replicates + 1, disable=not progress, unit="stage", mininterval=5) as bar,
-    ):
-
-        def stage(name: str, compute: Callable[[], Arrays]) -> Arrays:
-            bar.set_description(name)
-            arrays = cached(checkpoint, name, compute)
-            bar.update()
-            return arrays
-
+    with measured(device) as cost, stages(checkpoint, len(forms) + p.replicates + 1, progress) as stage:
         traces = {name: stage(name, partial(_collect, problem, form)) for name, form in forms.items()}
         plain = stage("plain", lambda: {"flops": np.array(joint_training(problem, p.recipe, p.seed, device).flops)})
-        truth = [stage(f"pairs-{r}", partial(_train_pairs, problem, p, device, r)) for r in range(p.replicates)]
+        seeds = [derive(p.seed, "replicate", r) for r in range(p.replicates)]
+        truth = [
+            stage(f"pairs-{r}", partial(pairwise_truth, problem, p.recipe, seed, device))
+            for r, seed in enumerate(seeds)
+        ]
     training = int(plain["flops"])
     flops = {name: int(one["flops"]) - training for name, one in traces.items()}
     results = {
@@ -150,10 +142,3 @@ def lookahead_study(
 def _collect(problem: Problem, form: CollectedAffinity) -> Arrays:
     form.affinity(problem)
     return {"trace": form.trace_.values, "epoch": form.trace_["epoch"].values, "flops": np.array(form.flops)}
-
-
-def _train_pairs(problem: Problem, p: LookaheadParameters, device: torch.device, replicate: int) -> Arrays:
-    algorithm = FullTraining(problem, p.recipe, derive(p.seed, "replicate", replicate), device)
-    scores = algorithm.scores(pairs(problem.n_tasks))
-    arrays = {metric: pairwise_affinity(scores[metric]).values for metric in METRICS}
-    return arrays | {"flops": np.array(algorithm.flops)}

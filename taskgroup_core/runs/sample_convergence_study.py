@@ -12,26 +12,23 @@ import numpy as np
 import torch
 import xarray as xr
 from torch import nn
-from tqdm import tqdm
 
 from taskgroup_core.affinity.affinity_trace import AffinityTrace
-from taskgroup_core.affinity.pairwise import pairwise_affinity
 from taskgroup_core.affinity.sample_convergence import SampleConvergenceAffinity
-from taskgroup_core.matrices import FloatArray, make_affinity, make_scores
+from taskgroup_core.matrices import FloatArray, make_affinity
 from taskgroup_core.problems.problem import Problem
-from taskgroup_core.runs.checkpoint import Checkpoint, cached
+from taskgroup_core.runs.checkpoint import Checkpoint
 from taskgroup_core.runs.judgement import judge
 from taskgroup_core.runs.provenance import measured, provenance
 from taskgroup_core.runs.record import Arrays, RunRecord
 from taskgroup_core.runs.sample_convergence_parameters import SampleConvergenceParameters
+from taskgroup_core.runs.stages import stages
+from taskgroup_core.runs.true_scores import pairwise_truth
 from taskgroup_core.seeds import derive
-from taskgroup_core.subsets import pairs
-from taskgroup_core.training.evaluate import evaluate
 from taskgroup_core.training.fit import Recipe
 from taskgroup_core.training.joint import joint_steps, joint_training
 from taskgroup_core.training.reptile import ReptileRecipe, reptile
 from taskgroup_core.training.shared_parameters import shared_parameters
-from taskgroup_core.training.stacked import fit_many
 
 HEADS = {"apart": False, "equal": True}
 METRICS = ("score", "negative_loss")
@@ -74,15 +71,14 @@ def sample_convergence_study(
     InputError : see `SampleConvergenceAffinity`.
     """
     study = _Study(problem, parameters, device)
-    stages: dict[str, Callable[[], Arrays]] = {"scores": study.scores}
+    computed: dict[str, Callable[[], Arrays]] = {"scores": study.scores}
     trainings = {"joint": study.joint} | {f"reptile {rate:g}": study.reptile(rate) for rate in parameters.outer_rates}
-    stages |= {name: partial(study.along, name, run) for name, run in trainings.items()}
-    stages |= {f"truth {r}": partial(study.truth, r) for r in range(parameters.replicates)}
-    parts: dict[str, Arrays] = {}
-    with measured(device) as cost:
-        for name, compute in (bar := tqdm(stages.items(), disable=not progress, unit="part", mininterval=5)):
-            bar.set_description(name)
-            parts[name] = cached(checkpoint, name.replace(" ", "-"), compute)
+    computed |= {name: partial(study.along, name, run) for name, run in trainings.items()}
+    for r in range(parameters.replicates):
+        seed = derive(parameters.seed, "replicate", r)
+        computed[f"truth {r}"] = partial(pairwise_truth, problem, study.recipe, seed, device)
+    with measured(device) as cost, stages(checkpoint, len(computed), progress) as stage:
+        parts = {name: stage(name, compute) for name, compute in computed.items()}
     truth = [parts.pop(f"truth {r}") for r in range(parameters.replicates)]
     arrays = {key: value for part in parts.values() for key, value in part.items()}
     arrays |= {f"truth.{metric}": np.stack([one[metric] for one in truth]) for metric in METRICS}
@@ -177,16 +173,3 @@ class _Study:
         )
         result, moved = trace.result(), float((after - before).norm() / before.norm())
         return {name: result.values, f"{name} step": result.step.values, f"{name} moved": np.array(moved)}
-
-    def truth(self, replicate: int) -> Arrays:
-        subsets, seed = pairs(self.problem.n_tasks), derive(self.p.seed, "replicate", replicate)
-        members = [row.nonzero()[0].tolist() for row in subsets]
-        fitted = fit_many(self.problem, members, self.recipe, [seed] * len(members), self.device)
-        found = [
-            evaluate(one.network, self.problem, "val", subset, self.device)
-            for one, subset in zip(fitted, members, strict=True)
-        ]
-        values = {metric: np.stack([one[metric] for one in found]) for metric in METRICS}
-        scores = make_scores(values, subsets, self.problem.task_names)
-        truth = {metric: pairwise_affinity(scores[metric]).values for metric in METRICS}
-        return truth | {"flops": np.array(sum(one.flops for one in fitted))}

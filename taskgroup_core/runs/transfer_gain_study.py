@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from taskgroup_core.affinity.collected import CollectedAffinity
 from taskgroup_core.affinity.lookahead import LookaheadAffinity
@@ -20,9 +19,10 @@ from taskgroup_core.grouping.programming import ProgrammingGrouper
 from taskgroup_core.grouping.random import RandomGrouper
 from taskgroup_core.matrices import FloatArray, make_scores
 from taskgroup_core.problems.problem import Problem
-from taskgroup_core.runs.checkpoint import Checkpoint, cached
+from taskgroup_core.runs.checkpoint import Checkpoint
 from taskgroup_core.runs.provenance import measured, provenance
 from taskgroup_core.runs.record import Arrays, RunRecord
+from taskgroup_core.runs.stages import stages
 from taskgroup_core.runs.transfer_gain_parameters import TransferGainParameters
 from taskgroup_core.seeds import derive
 from taskgroup_core.subsets import pairs
@@ -81,17 +81,7 @@ def transfer_gain_study(
     the number of trainings. A task in several groups is served by the one where its row of the affinity is highest.
     """
     p = parameters
-    with (
-        measured(device) as cost,
-        tqdm(total=len(GAINS) + p.replicates + 1, disable=not progress, unit="stage", mininterval=5) as bar,
-    ):
-
-        def stage(name: str, compute: Callable[[], Arrays]) -> Arrays:
-            bar.set_description(name)
-            arrays = cached(checkpoint, name, compute)
-            bar.update()
-            return arrays
-
+    with measured(device) as cost, stages(checkpoint, len(GAINS) + p.replicates + 1, progress) as stage:
         gains = {name: stage(name, partial(_collect, problem, p, device, name)) for name in GAINS}
         trained = [stage(f"pairs-{r}", partial(_train_pairs, problem, p, device, r)) for r in range(p.replicates)]
         truth = {name: np.stack([one[name] for one in trained]) for name in trained[0]}

@@ -1,4 +1,4 @@
-"""f(S, t) of every replicate on the validation and on the test examples, from the same trainings."""
+"""What replicates of full training give: pairwise T*, and f(S, t) on the validation and the test examples at once."""
 
 from __future__ import annotations
 
@@ -8,14 +8,31 @@ import numpy as np
 import torch
 import xarray as xr
 
+from taskgroup_core.affinity.full_training import FullTraining
+from taskgroup_core.affinity.pairwise import pairwise_affinity
 from taskgroup_core.matrices import FloatArray, make_scores
 from taskgroup_core.problems.problem import Problem
 from taskgroup_core.runs.record import Arrays
-from taskgroup_core.subsets import Subsets
+from taskgroup_core.subsets import Subsets, pairs
 from taskgroup_core.training.evaluate import evaluate
 from taskgroup_core.training.fit import training_flops
 from taskgroup_core.training.recipe import Recipe
 from taskgroup_core.training.stacked import fit_each
+
+METRICS = ("score", "negative_loss")
+
+
+def pairwise_truth(problem: Problem, recipe: Recipe, seed: int, device: torch.device) -> Arrays:
+    """One replicate of pairwise T*: each metric with shape (n, n), and the "flops" of its trainings.
+
+    Parameters
+    ----------
+    problem, recipe, seed, device : as of `FullTraining`.
+    """
+    algorithm = FullTraining(problem, recipe, seed, device)
+    scores = algorithm.scores(pairs(problem.n_tasks))
+    arrays = {metric: pairwise_affinity(scores[metric]).values for metric in METRICS}
+    return arrays | {"flops": np.array(algorithm.flops)}
 
 
 def score_both_splits(problem: Problem, subsets: Subsets, recipe: Recipe, seed: int, device: torch.device) -> Arrays:
@@ -37,7 +54,7 @@ def score_both_splits(problem: Problem, subsets: Subsets, recipe: Recipe, seed: 
 
 def as_scores(problem: Problem, subsets: Subsets, arrays: Arrays, split: str) -> xr.Dataset:
     """The scores of one replicate on one split, labelled."""
-    values = {metric: arrays[f"{split}.{metric}"] for metric in ("score", "negative_loss")}
+    values = {metric: arrays[f"{split}.{metric}"] for metric in METRICS}
     return make_scores(values, subsets, problem.task_names)
 
 

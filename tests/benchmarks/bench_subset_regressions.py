@@ -7,9 +7,7 @@ The loop is timed on a sample of the subsets, half before and half after ours, a
 from __future__ import annotations
 
 import argparse
-import time
 import warnings
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -26,6 +24,7 @@ from taskgroup_core.matrices import FloatArray
 from taskgroup_core.problems.planted import planted_problem
 from taskgroup_core.subsets import sample_subsets
 from taskgroup_core.training.fit import Recipe, fit
+from tests.benchmarks.bench_lookahead import seconds
 
 TASKS, ROWS, DIMENSION, ALPHA = 100, 300, 200, 10
 
@@ -63,15 +62,6 @@ def network() -> list[TaskRows]:
     features = projected_gradients(flat, projection, problem.inputs[used], example, task).double()
     label = labels[example, task].double()
     return [as_rows(features[task == index], label[task == index]) for index in range(TASKS)]
-
-
-def seconds(function: Callable[[], object]) -> float:
-    """Wall time of one call."""
-    begun = time.perf_counter()
-    function()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter() - begun
 
 
 def scikit_learn(tasks: list[TaskRows], members: list[FloatArray], C: float) -> None:
