@@ -45,11 +45,17 @@ def r2(output: Tensor, label: Tensor) -> float:
     return float(error == 0)
 
 
+def negative_mae(output: Tensor, label: Tensor) -> float:
+    """Minus the mean absolute error, in the unit of the labels: at most 0."""
+    return -float((output - label).abs().double().mean())
+
+
 SCORES: Mapping[str, Callable[[Tensor, Tensor], float]] = {
     "f1": f1,
     "accuracy": accuracy,
     "macro_f1": macro_f1,
     "r2": r2,
+    "negative_mae": negative_mae,
 }
 
 

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from taskgroup_core.errors import InputError
 
 Kind = Literal["binary", "multiclass", "regression"]
-METRICS = {"binary": ("f1", "accuracy"), "multiclass": ("accuracy", "macro_f1"), "regression": ("r2",)}
+METRICS = {"binary": ("f1", "accuracy"), "multiclass": ("accuracy", "macro_f1"), "regression": ("r2", "negative_mae")}
 
 
 @dataclass(frozen=True)

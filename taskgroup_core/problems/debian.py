@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from taskgroup_core.errors import DataError, InputError
+from taskgroup_core.errors import InputError
 from taskgroup_core.problems.communities import (
     CommunityGraph,
     community_problem,
@@ -20,8 +18,9 @@ from taskgroup_core.problems.communities import (
     select_communities,
 )
 from taskgroup_core.problems.problem import Problem
+from taskgroup_core.problems.registry import embedded
 
-FOLDER_VARIABLE = "TASKGROUP_DATA"
+TABLES = ("nodes", "edges", "communities")
 # Tags of one field describe neighbouring packages: relations to be found again, each tag with a partner.
 FIELDS: Mapping[str, tuple[str, ...]] = {
     "games": ("use::gameplaying", "uitoolkit::sdl"),
@@ -33,34 +32,6 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
 }
 TEACHING_TAGS = tuple(tag for tags in FIELDS.values() for tag in tags)
 SMOKE_TAGS = FIELDS["games"] + FIELDS["sound"] + FIELDS["desktops"]
-REBUILD = "Restore it from version control, or rebuild the folder with data/debian/derive.py."
-
-
-def debian_folder(folder: str | Path | None = None) -> Path:
-    """Where the frozen files are: `folder`, else $TASKGROUP_DATA/debian, else data/debian beside the package."""
-    if folder is not None:
-        return Path(folder)
-    data = os.environ.get(FOLDER_VARIABLE)
-    return (Path(data) if data else Path(__file__).resolve().parents[2] / "data") / "debian"
-
-
-def _verified(folder: Path) -> dict[str, pd.DataFrame]:
-    """The tables of `folder`, by name, after their checksums have been compared with SHA256SUMS."""
-    sums = folder / "SHA256SUMS"
-    if not sums.is_file():
-        remedy = f"Clone the project with its data folder, or set {FOLDER_VARIABLE} to a folder that holds debian/."
-        raise DataError(str(sums), "no such file", remedy)
-    lines = [line.split() for line in sums.read_text().splitlines()]
-    expected = {words[-1]: words[0] for words in lines if words}
-    tables = {}
-    for name in ("nodes", "edges", "communities"):
-        path = folder / f"{name}.parquet"
-        if not path.is_file():
-            raise DataError(str(path), "no such file", REBUILD)
-        if hashlib.sha256(path.read_bytes()).hexdigest() != expected.get(path.name):
-            raise DataError(str(path), "another SHA-256 than in SHA256SUMS: truncated or altered", REBUILD)
-        tables[name] = pd.read_parquet(path)
-    return tables
 
 
 def load_debian(
@@ -72,18 +43,17 @@ def load_debian(
     ----------
     min_members, max_members : sizes of the tags to keep, both included; 20 keeps all that are frozen, None sets no
         upper limit. All nodes stay.
-    folder : where the frozen files are; see `debian_folder`.
+    folder : where the frozen files are; see `embedded`.
 
     Raises
     ------
     InputError : no tag of such a size.
     DataError : a file that is missing, or whose SHA-256 is not the recorded one.
     """
-    tables = _verified(debian_folder(folder))
-    members = {
-        tag: np.sort(nodes.to_numpy(dtype=np.int64)) for tag, nodes in tables["communities"].groupby("tag")["node"]
-    }
-    kept = [tag for tag, nodes in members.items() if min_members <= len(nodes) <= (max_members or np.inf)]
+    place = embedded("debian", folder)
+    nodes, edges, communities = (pd.read_parquet(place / f"{name}.parquet") for name in TABLES)
+    members = {tag: np.sort(found.to_numpy(dtype=np.int64)) for tag, found in communities.groupby("tag")["node"]}
+    kept = [tag for tag, found in members.items() if min_members <= len(found) <= (max_members or np.inf)]
     if not kept:
         raise InputError(
             "min_members, max_members",
@@ -92,8 +62,8 @@ def load_debian(
         )
     return CommunityGraph(
         "Debian",
-        len(tables["nodes"]),
-        tables["edges"].to_numpy(dtype=np.int64),
+        len(nodes),
+        edges.to_numpy(dtype=np.int64),
         tuple(members[tag] for tag in kept),
         tuple(str(tag) for tag in kept),
     )

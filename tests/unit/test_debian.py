@@ -107,8 +107,11 @@ def test_the_number_of_tags_and_their_names_are_checked():
 
 def test_missing_files_name_the_next_step(tmp_path, monkeypatch):
     monkeypatch.setenv("TASKGROUP_DATA", str(tmp_path))
+    assert load_debian().n_nodes  # a data folder of the reader's does not hide what comes with the project
+    (tmp_path / "debian").mkdir()
     with pytest.raises(DataError, match="TASKGROUP_DATA"):
         load_debian()
+    (tmp_path / "debian").rmdir()
     shutil.copytree(FOLDER, tmp_path / "debian")
     assert load_debian().n_nodes == card_count("nodes of the 5-core's largest component")
     (tmp_path / "debian" / "edges.parquet").unlink()

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import accuracy_score, f1_score, log_loss, r2_score
+from sklearn.metrics import accuracy_score, f1_score, log_loss, mean_absolute_error, r2_score
 from torch import nn
 
 from taskgroup_core import scores
@@ -40,6 +40,7 @@ def test_scores_agree_with_scikit_learn():
     assert scores.f1(output, label) == pytest.approx(f1_score(label, output > 0))
     assert scores.accuracy(output, label) == pytest.approx(accuracy_score(label, output > 0))
     assert scores.r2(output, 2 * output + label) == pytest.approx(r2_score(2 * output + label, output))
+    assert scores.negative_mae(output, label) == pytest.approx(-mean_absolute_error(label, output))
     assert scores.f1(-torch.ones(3), torch.tensor([0.0, 1.0, 1.0])) == 0.0
     loss = scores.elementwise_loss(output[:, None], label[:, None], (Task("a"),)).mean()
     assert float(loss) == pytest.approx(log_loss(label, torch.sigmoid(output)), rel=1e-5)

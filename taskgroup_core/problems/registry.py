@@ -1,0 +1,122 @@
+"""Where data files are: those that come with the project, and those that a reader downloads or already has."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from taskgroup_core.errors import DataError, InputError
+
+FOLDER_VARIABLE = "TASKGROUP_DATA"
+_BESIDE = Path(__file__).resolve().parents[2] / "data"
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """One file of a data set as its publisher offers it.
+
+    Parameters
+    ----------
+    name : path within the data set's folder, such as "com-amazon.ungraph.txt.gz".
+    address : where it can be downloaded, or None where that may not or cannot be done automatically.
+    sha256 : checksum of the official file, or None where the project has never seen it (said so, never guessed).
+    size : bytes, or None where unknown.
+    """
+
+    name: str
+    address: str | None = None
+    sha256: str | None = None
+    size: int | None = None
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set that does not come with the project.
+
+    Parameters
+    ----------
+    name : its folder below the data folder, such as "snap".
+    title : what it is, in a few words.
+    licence : the licence, or its terms of use in a few words.
+    files : the files a loader asks for.
+    how : a sentence that says how to get what is not downloaded automatically; empty where everything is.
+    """
+
+    name: str
+    title: str
+    licence: str
+    files: tuple[DataFile, ...]
+    how: str = ""
+
+    def file(self, name: str) -> DataFile:
+        """The entry of a file.
+
+        Raises
+        ------
+        InputError : no file of that name.
+        """
+        for one in self.files:
+            if one.name == name:
+                return one
+        raise InputError("name", repr(name), f"Use one of {', '.join(one.name for one in self.files)}.")
+
+
+def data_folder() -> Path:
+    """Where data sets lie that do not come with the project: $TASKGROUP_DATA, else ~/.cache/taskgroup."""
+    chosen = os.environ.get(FOLDER_VARIABLE)
+    return Path(chosen) if chosen else Path.home() / ".cache" / "taskgroup"
+
+
+def locate(dataset: DataSet, name: str, folder: str | Path | None = None) -> Path:
+    """The path of a file that a loader is about to read.
+
+    Parameters
+    ----------
+    dataset, name : which file.
+    folder : where the data set's files are, if not in its own folder below `data_folder()`.
+
+    Raises
+    ------
+    DataError : the file is not there; the message says how to get it.
+    """
+    path = (Path(folder) if folder is not None else data_folder() / dataset.name) / name
+    if not path.is_file():
+        fetch = f"Run: taskgroup data fetch {dataset.name}"
+        raise DataError(str(path), "no such file", fetch if dataset.file(name).address else dataset.how)
+    return path
+
+
+def embedded(name: str, folder: str | Path | None = None) -> Path:
+    """The folder of a data set that comes with the project, after its files' checksums were compared.
+
+    Parameters
+    ----------
+    name : of the folder, such as "debian".
+    folder : another place that holds the same files; by default $TASKGROUP_DATA/NAME where that is a folder, else
+        data/NAME beside the package.
+
+    Raises
+    ------
+    DataError : a file that is missing, or whose SHA-256 is not the one in SHA256SUMS.
+    """
+    if folder is None:
+        chosen = data_folder() / name
+        folder = chosen if chosen.is_dir() else _BESIDE / name
+    place = Path(folder)
+    sums = place / "SHA256SUMS"
+    if not sums.is_file():
+        remedy = f"Clone the project with its data folder, or set {FOLDER_VARIABLE} to a folder that holds {name}/."
+        raise DataError(str(sums), "no such file", remedy)
+    remedy = f"Restore it from version control, or rebuild the folder with data/{name}/derive.py."
+    for line in sums.read_text(encoding="ascii").splitlines():
+        expected, file = line.split()
+        path = place / file
+        if not path.is_file():
+            raise DataError(str(path), "no such file", remedy)
+        with path.open("rb") as opened:
+            found = hashlib.file_digest(opened, "sha256").hexdigest()
+        if found != expected:
+            raise DataError(str(path), "another SHA-256 than in SHA256SUMS: truncated or altered", remedy)
+    return place
