@@ -13,6 +13,7 @@ STAMP := $(VENV)/.installed
 EXECUTED := build/executed
 FIGURES := build/figures
 CHAPTERS ?=
+WORKERS ?= 2
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1\t/' | expand -t 16
@@ -27,14 +28,14 @@ $(STAMP): pyproject.toml constraints.txt
 venv: $(STAMP) ## the environment in .venv
 
 book: venv ## execute the chapters on the shipped data (what is unchanged is reused) and render the book
-	$(BIN)/taskgroup execute $(CHAPTERS) --scale embedded --out $(EXECUTED)
+	$(BIN)/taskgroup execute $(CHAPTERS) --scale embedded --workers $(WORKERS) --out $(EXECUTED)
 	$(BIN)/python -m taskgroup_core.runs.book --executed $(EXECUTED)
 
 pages: venv ## render the book from what is executed already, or from the stored smoke outputs
 	$(BIN)/python -m taskgroup_core.runs.book --executed $(EXECUTED)
 
 figures: venv ## all figures of the book as PNG and PDF in build/figures
-	$(BIN)/taskgroup execute $(CHAPTERS) --scale embedded --out $(EXECUTED)
+	$(BIN)/taskgroup execute $(CHAPTERS) --scale embedded --workers $(WORKERS) --out $(EXECUTED)
 	@rm -rf $(FIGURES) && cp -R $(EXECUTED)/embedded/figures $(FIGURES)
 	@find $(FIGURES) -type f | sort
 

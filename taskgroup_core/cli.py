@@ -77,6 +77,7 @@ def execute(
         list[str] | None, typer.Option("--parameter", "-p", metavar="KEY=VALUE", help="A notebook parameter.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Execute even where nothing changed.")] = False,
+    workers: Annotated[int, typer.Option(help="Chapters at a time, which share the cores.")] = 1,
 ) -> None:
     """Execute chapters of the book at a scale; unchanged ones are reused."""
     from taskgroup_core.runs import notebooks
@@ -84,7 +85,7 @@ def execute(
 
     values = dict(_key_and_value(text) for text in parameter or [])
     try:
-        notebooks.execute(find_chapters(names or []), scale, out, values, force)
+        notebooks.execute(find_chapters(names or []), scale, out, values, force, workers)
     except notebooks.ChapterFailed as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error

@@ -1,5 +1,7 @@
 """The errors this package raises on bad input: each names the argument, what was found and the remedy."""
 
+from __future__ import annotations
+
 
 class InputError(ValueError):
     """An argument that cannot be used.
@@ -15,6 +17,9 @@ class InputError(ValueError):
         super().__init__(f"{argument}: found {found}. {remedy}")
         self.argument, self.found, self.remedy = argument, found, remedy
 
+    def __reduce__(self) -> tuple[type[InputError], tuple[str, str, str]]:
+        return type(self), (self.argument, self.found, self.remedy)  # it must survive the way out of a process
+
 
 class DataError(InputError):
     """A data file that is missing, truncated, altered or malformed; `argument` is the file (and line)."""
@@ -25,3 +30,7 @@ class MissingExtra(ImportError):
 
     def __init__(self, package: str, extra: str) -> None:
         super().__init__(f"{package} is not installed: run  pip install 'taskgroup_core[{extra}]'")
+        self.package, self.extra = package, extra
+
+    def __reduce__(self) -> tuple[type[MissingExtra], tuple[str, str]]:
+        return type(self), (self.package, self.extra)

@@ -9,12 +9,15 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from taskgroup_core.device import resolve_device
-from taskgroup_core.errors import MissingExtra
+from taskgroup_core.errors import InputError, MissingExtra
 from taskgroup_core.runs.chapter import FIGURES, Chapter, begin, check_names, check_scale
 from taskgroup_core.runs.hashes import code_hash, file_hash
 from taskgroup_core.runs.notebook_files import QUIET, ChapterFailed, declared_parameters, read_notebook
@@ -23,6 +26,8 @@ from taskgroup_core.runs.provenance import PACKAGE, ROOT, versions
 __all__ = ["Chapter", "ChapterFailed", "Executed", "begin", "execute"]
 
 DATA = ROOT / "data"
+# What the libraries below torch and numpy read when a kernel starts.
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -47,10 +52,11 @@ def execute(
     out: Path,
     parameters: Mapping[str, Any] | None = None,
     force: bool = False,
+    workers: int = 1,
     package: Path = PACKAGE,
     data: Path = DATA,
 ) -> list[Executed]:
-    """Execute copies of notebooks through papermill, one kernel at a time, and tell of each on a line of its own.
+    """Execute copies of notebooks through papermill, and tell of each on a line of its own.
 
     An execution is reused while its key is the same: a hash of the notebook's cells, of the package's code, of the
     data, of the parameters, of the versions that matter and of the kind of device. A copy appears under its name only
@@ -63,15 +69,20 @@ def execute(
     out : copies go to OUT/SCALE/NAME.ipynb, saved figures to OUT/SCALE/figures/NAME/.
     parameters : further papermill parameters, given to every notebook.
     force : execute even where an execution could be reused.
+    workers : chapters that are executed at a time, each in a process of its own with its share of the cores. Threads
+        that wait for one another gain little in networks of this size: two chapters with a thread each are done much
+        sooner than one after the other with two.
     package, data : folders whose code and whose files (Markdown apart) are part of the key.
 
     Raises
     ------
-    InputError : unknown scale, or a parameter that a notebook does not declare.
+    InputError : unknown scale, a parameter that a notebook does not declare, or fewer than one worker.
     DataError : a notebook that is missing, is no notebook, or has no parameters cell.
     ChapterFailed : a cell raised an error.
     MissingExtra : papermill is absent.
     """
+    if workers < 1:
+        raise InputError("workers", str(workers), "Use a whole number, 1 or more.")
     values = {**(parameters or {}), "scale": check_scale(scale)}
     cells = {}
     for path in notebooks:
@@ -87,7 +98,8 @@ def execute(
         "device": resolve_device(str(values.get("device", "auto"))).type,
     }
     keys = {path: _key({**common, "cells": text}) for path, text in cells.items()}
-    done = [_execute_one(path, key, values, Path(out).resolve() / scale, force) for path, key in keys.items()]
+    one = partial(_execute_one, values=values, folder=Path(out).resolve() / scale, force=force)
+    done = _in_processes(one, keys, workers) if workers > 1 else [one(path, key) for path, key in keys.items()]
     print(f"chapters executed: {sum(not one.reused for one in done)}, reused: {sum(one.reused for one in done)}")
     return done
 
@@ -95,6 +107,18 @@ def execute(
 def _counts(file: Path) -> bool:
     """Texts do not, nor the slices of a recording that is not finished: no chapter reads them."""
     return file.suffix not in (".md", ".pyc") and file.parent.suffix != ".partial"
+
+
+def _in_processes(one: partial[Executed], keys: Mapping[Path, str], workers: int) -> list[Executed]:
+    """Chapters in the order of `keys`, `workers` at a time; the first failure keeps those that wait from starting."""
+    # A fork of a process whose threads have computed already may hang; a spawned one starts clean.
+    with ProcessPoolExecutor(workers, get_context("spawn"), _share_cores, (workers,)) as pool:
+        return list(pool.map(one, keys.keys(), keys.values()))
+
+
+def _share_cores(workers: int) -> None:
+    for name in THREADS:
+        os.environ[name] = str(max(1, (os.cpu_count() or 1) // workers))
 
 
 def _execute_one(path: Path, key: str, values: Mapping[str, Any], folder: Path, force: bool) -> Executed:

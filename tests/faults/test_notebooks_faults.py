@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
 from taskgroup_core.errors import DataError, InputError, MissingExtra
@@ -69,6 +71,20 @@ def test_a_failing_cell_is_named_and_leaves_the_earlier_copy(make_notebook, tmp_
     assert "ValueError: seven" in str(caught.value)
     assert done.path.read_bytes() == before
     assert sorted(file.name for file in done.path.parent.iterdir()) == ["01_chapter.ipynb", "figures"]
+
+
+def test_a_failure_among_chapters_side_by_side_is_named_too(make_notebook, tmp_path):
+    paths = [make_notebook("1 / 0", name="01_bad"), make_notebook("print('fine')", name="02_good")]
+    with pytest.raises(ChapterFailed, match=r"01_bad, cell .*ZeroDivisionError"):
+        execute(paths, "smoke", tmp_path / "out", workers=2)
+    with pytest.raises(InputError, match="workers: found 0"):
+        execute(paths, "smoke", tmp_path / "out", workers=0)
+
+
+@pytest.mark.parametrize("error", [InputError("a", "b", "C."), DataError("a", "b", "C."), MissingExtra("a", "b")])
+def test_an_error_survives_the_way_out_of_a_process(error):
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))
 
 
 def test_a_failing_cell_leaves_the_stored_outputs(make_notebook):

@@ -83,11 +83,11 @@ def test_execute_hands_over_what_was_asked(monkeypatch: pytest.MonkeyPatch, tmp_
     asked: list[Any] = []
     monkeypatch.setattr(notebook_files, "find_chapters", lambda names: [Path(f"{name}.ipynb") for name in names])
     monkeypatch.setattr(notebooks, "execute", lambda *arguments: asked.append(arguments))
-    options = ["-p", "seed=3", "-p", "sizes=[1, 2]", "-p", "device=cpu", "-p", "note=a=b", "--force"]
+    options = ["-p", "seed=3", "-p", "sizes=[1, 2]", "-p", "device=cpu", "-p", "note=a=b", "--force", "--workers", "2"]
     result = runner.invoke(app, ["execute", "01", "04", "--scale", "smoke", "--out", str(tmp_path), *options])
     assert result.exit_code == 0
     values = {"seed": 3, "sizes": [1, 2], "device": "cpu", "note": "a=b"}
-    assert asked == [([Path("01.ipynb"), Path("04.ipynb")], "smoke", tmp_path, values, True)]
+    assert asked == [([Path("01.ipynb"), Path("04.ipynb")], "smoke", tmp_path, values, True, 2)]
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,17 @@ def test_papermill_runs_a_chapter_at_its_scale(make_notebook, project, tmp_path,
     assert "chapters executed: 0, reused: 1" in told
 
 
+def test_chapters_are_executed_side_by_side_with_their_share_of_the_cores(make_notebook, project, tmp_path):
+    shows = "import os\nprint(scale, [os.environ[name] for name in ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS')])"
+    paths = [make_notebook(shows, name=f"0{number}_chapter") for number in (1, 2, 3)]
+    done = execute(paths, "smoke", tmp_path / "out", workers=2, **project)
+    assert [one.path.name for one in done] == [path.name for path in paths]
+    share = str(max(1, os.cpu_count() // 2))
+    for one in done:
+        assert f"smoke ['{share}', '{share}']" in str(read_notebook(one.path)["cells"][-1]["outputs"])
+    assert all(one.reused for one in execute(paths, "smoke", tmp_path / "out", workers=1, **project))
+
+
 @pytest.mark.parametrize(
     "change",
     ["package", "new module", "data", "new data", "cell", "parameter", "force"],
