@@ -114,8 +114,9 @@ def test_a_regression_of_one_row_and_of_duplicated_rows(regression_case):
         ({"C": 0.0}, "C"),
         ({"C": float("nan")}, "C"),
         ({"label": torch.full((120,), 2.0, dtype=torch.float64)}, "label"),
-        ({"features": torch.full((120, 7), torch.nan, dtype=torch.float64)}, "features, offset"),
-        ({"features": torch.zeros(0, 7), "label": torch.zeros(0), "offset": torch.zeros(0)}, "features, offset"),
+        ({"features": torch.full((120, 7), torch.nan, dtype=torch.float64)}, "features, offset, label"),
+        ({"features": torch.zeros(120, 7)}, "features"),
+        ({"label": torch.zeros(119, dtype=torch.float64)}, "offset, label"),
     ],
 )
 def test_regression_refuses_bad_input(regression_case, change, argument):
