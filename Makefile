@@ -52,8 +52,9 @@ lint: venv ## style, types and floors
 	$(BIN)/lint-imports --no-logo
 
 # Two workers with one thread each: threads that wait for one another on two cores cost more than they bring.
+# No progress bars: one that a busy machine brings out is no part of the stored outputs.
 test: lint ## lint, then all tests, the notebooks' stored outputs and the rendered site included
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --nbval --nbval-current-env \
+	OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --nbval --nbval-current-env \
 		--nbval-sanitize-with tests/nbval_sanitise.cfg tests notebooks
 
 lock: ## renew constraints.txt from the bounds of pyproject.toml
