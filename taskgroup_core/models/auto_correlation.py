@@ -44,4 +44,5 @@ def auto_correlation(query: Tensor, key: Tensor, value: Tensor, factor: float) -
         .expand(-1, place.shape[1], -1, -1)
         .gather(2, place[..., None].expand(*place.shape, value.shape[2]))
     )
-    return (best.softmax(dim=1)[..., None, None] * moved).sum(dim=1)
+    mixed: Tensor = (best.softmax(dim=1)[..., None, None] * moved).sum(dim=1)
+    return mixed

@@ -28,7 +28,8 @@ class SeriesHeads(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         """Outputs with shape (B, n, H) of hidden numbers with shape (B, n, width)."""
         weight = self.weight.unflatten(0, (self.n_series, -1))
-        return torch.einsum("bnw,nhw->bnh", hidden, weight) + self.bias.unflatten(0, (self.n_series, -1))
+        outputs: Tensor = torch.einsum("bnw,nhw->bnh", hidden, weight) + self.bias.unflatten(0, (self.n_series, -1))
+        return outputs
 
 
 class LinearForecaster(nn.Module):
