@@ -11,6 +11,13 @@ from torch import Tensor
 from taskgroup_core.errors import InputError
 from taskgroup_core.tasks import Task
 
+BLOCK = 4096  # rows whose finiteness is checked at a time: the check copies what it reads
+
+
+def all_finite(values: Tensor) -> bool:
+    """Whether no number of `values` is NaN or infinite; a view of few numbers is not copied as a whole."""
+    return all(bool(torch.isfinite(some).all()) for some in values.split(BLOCK))
+
 
 @dataclass(frozen=True)
 class Examples:
@@ -21,10 +28,12 @@ class Examples:
     input_index : row of the problem's inputs, int64 with shape (E,).
     task_index : task of the row, int64 with shape (E,).
     label : 0 or 1 for binary tasks, the class for multiclass ones, any number for regression; float32, shape (E,).
+        With shape (E, H) for regression tasks whose labels are H numbers; (E, 1) becomes (E,).
 
     Raises
     ------
-    InputError : shapes that differ, negative indices, a label that is NaN or infinite, or a (input, task) pair twice.
+    InputError : shapes that do not fit, negative indices, a label that is NaN or infinite, or a (input, task) pair
+        twice.
     """
 
     input_index: Tensor
@@ -32,10 +41,13 @@ class Examples:
     label: Tensor
 
     def __post_init__(self) -> None:
-        shapes = {tuple(x.shape) for x in (self.input_index, self.task_index, self.label)}
-        if len(shapes) != 1 or self.label.ndim != 1:
-            raise InputError("examples", f"shapes {sorted(shapes)}", "Give three vectors of one length.")
-        if not torch.isfinite(self.label).all():
+        if self.label.ndim == 2 and self.label.shape[1] == 1:
+            object.__setattr__(self, "label", self.label[:, 0])
+        shapes = [tuple(x.shape) for x in (self.input_index, self.task_index, self.label)]
+        if not shapes[0] == shapes[1] == shapes[2][:1] or len(shapes[2]) > 2 or 0 in shapes[2][1:]:
+            remedy = "Give three vectors of one length, or as many labels of H numbers each, (E, H)."
+            raise InputError("examples", f"shapes {sorted(set(shapes))}", remedy)
+        if not all_finite(self.label):
             raise InputError("label", "NaN or infinity", "Leave out rows whose label is missing.")
         if len(self) and (self.input_index.min() < 0 or self.task_index.min() < 0):
             raise InputError("input_index, task_index", "negative indices", "Count inputs and tasks from 0.")
@@ -53,9 +65,12 @@ class Examples:
         return Examples(self.input_index[keep], self.task_index[keep], self.label[keep])
 
     def table(self, n_tasks: int) -> tuple[Tensor, Tensor]:
-        """The same rows as a table: the u inputs used, shape (u,), and labels (u, n_tasks), NaN where missing."""
+        """The same rows as a table: the u inputs used, shape (u,), and labels, NaN where missing (see `present`).
+
+        Labels have the shape (u, n_tasks), or (u, n_tasks, H) where each is H numbers.
+        """
         used, row = self.input_index.unique(return_inverse=True)
-        labels = torch.full((used.numel(), n_tasks), torch.nan, dtype=self.label.dtype)
+        labels = torch.full((used.numel(), n_tasks, *self.label.shape[1:]), torch.nan, dtype=self.label.dtype)
         labels[row, self.task_index] = self.label
         return used, labels
 
@@ -65,9 +80,14 @@ def check_examples(examples: Examples, tasks: Sequence[Task], n_inputs: int, spl
 
     Raises
     ------
-    InputError : an index out of range, a task without examples, a label that does not fit its task's kind,
-        or a task with one class only.
+    InputError : an index out of range, a task without examples, a label that does not fit its task's kind or number
+        of outputs, or a task with one class only.
     """
+    numbers = {task.n_outputs for task in tasks if task.kind == "regression"} - {1}  # none, or one: see check_tasks
+    if set(examples.label.shape[1:]) != numbers:
+        found = f"shape {tuple(examples.label.shape)}"
+        wanted = f"(E, {numbers.pop()})" if numbers else "(E,)"
+        raise InputError(f"{split}.label", found, f"Tasks with these n_outputs have labels of shape {wanted}.")
     if len(examples) and int(examples.input_index.max()) >= n_inputs:
         raise InputError(f"{split}.input_index", str(int(examples.input_index.max())), f"There are {n_inputs} inputs.")
     if len(examples) and int(examples.task_index.max()) >= len(tasks):

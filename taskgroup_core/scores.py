@@ -37,7 +37,8 @@ def macro_f1(output: Tensor, label: Tensor) -> float:
 def r2(output: Tensor, label: Tensor) -> float:
     """One minus the squared error over the labels' variance: at most 1, 0 for the mean, no lower bound.
 
-    Where all labels are equal there is no variance: 1 if every prediction is exact, else 0, as scikit-learn has it.
+    Labels of H numbers count as H labels. Where all labels are equal there is no variance: 1 if every prediction is
+    exact, else 0, as scikit-learn has it.
     """
     error, spread = float((output - label).square().sum()), float((label - label.mean()).square().sum())
     if spread > 0:
@@ -46,7 +47,7 @@ def r2(output: Tensor, label: Tensor) -> float:
 
 
 def negative_mae(output: Tensor, label: Tensor) -> float:
-    """Minus the mean absolute error, in the unit of the labels: at most 0."""
+    """Minus the mean absolute error over all numbers, in the unit of the labels: at most 0."""
     return -float((output - label).abs().double().mean())
 
 
@@ -59,17 +60,32 @@ SCORES: Mapping[str, Callable[[Tensor, Tensor], float]] = {
 }
 
 
+def present(labels: Tensor) -> Tensor:
+    """Which labels of a table are there, boolean with shape (u, n).
+
+    Parameters
+    ----------
+    labels : with shape (u, n), or (u, n, H) where a label is H numbers; NaN where missing.
+    """
+    # A label is there as a whole or not at all: `Examples` has no NaN.
+    return ~(labels if labels.ndim == 2 else labels[..., 0]).isnan()
+
+
 def elementwise_loss(output: Tensor, label: Tensor, tasks: tuple[Task, ...]) -> Tensor:
-    """Loss of every label, with its shape (..., n): logistic or cross-entropy (in nats) or squared error, by kind.
+    """Loss of every label, with shape (..., n): logistic or cross-entropy (in nats) or squared error, by kind.
+
+    Of a label of H numbers it is the mean of the H squared errors.
 
     Parameters
     ----------
     output : the tasks' columns side by side (see `output_columns`): logits of binary and multiclass tasks,
         predictions of regression tasks, with shape (..., number of outputs).
-    label : labels with shape (..., n), no NaN.
+    label : labels with shape (..., n), or (..., n, H) where each is H numbers; no NaN.
     tasks : the n tasks.
     """
     kinds = {task.kind for task in tasks}
+    if kinds == {"regression"} and tasks[0].n_outputs > 1:
+        return (output.reshape(label.shape) - label).square().mean(dim=-1)
     if kinds == {"binary"}:
         return functional.binary_cross_entropy_with_logits(output, label, reduction="none")
     if "multiclass" in kinds:

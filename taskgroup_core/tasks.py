@@ -23,7 +23,8 @@ class Task:
     kind : "binary" (labels 0 and 1; the network's output is the logit of 1), "multiclass" (labels 0 to K - 1; K
         outputs, the logits of the classes) or "regression".
     metric : name of the score reported for it, one of `METRICS[kind]` (see `taskgroup_core.scores`); higher is better.
-    n_outputs : columns of the network's output that are the task's: the number of classes K, or 1 for other kinds.
+    n_outputs : columns of the network's output that are the task's: the number of classes K, 1 for binary tasks, and
+        for regression the numbers H of one label: 1, or the length of a forecast.
 
     Raises
     ------
@@ -42,17 +43,22 @@ class Task:
             raise InputError(
                 "metric", f"{self.metric!r} for a {self.kind} task", f"Use one of {', '.join(METRICS[self.kind])}."
             )
-        if self.n_outputs < 2 if self.kind == "multiclass" else self.n_outputs != 1:
-            remedy = "Give the number of classes, 2 or more." if self.kind == "multiclass" else "Leave it at 1."
+        fits, remedy = {
+            "binary": (self.n_outputs == 1, "Leave it at 1."),
+            "multiclass": (self.n_outputs >= 2, "Give the number of classes, 2 or more."),
+            "regression": (self.n_outputs >= 1, "Give how many numbers a label has, 1 or more."),
+        }[self.kind]
+        if not fits:
             raise InputError("n_outputs", f"{self.n_outputs} for a {self.kind} task", remedy)
 
 
 def check_tasks(tasks: Sequence[Task]) -> tuple[Task, ...]:
-    """Return `tasks` as a tuple, after checking that there is at least one and that names are unique.
+    """Return `tasks` as a tuple, after checking that they can be the tasks of one problem.
 
     Raises
     ------
-    InputError : no task, or two tasks of the same name.
+    InputError : no task, two tasks of the same name, or labels of several numbers beside others: where one regression
+        task has H > 1 numbers a label, all tasks are regression tasks with H.
     """
     names = [task.name for task in tasks]
     if not names:
@@ -60,6 +66,10 @@ def check_tasks(tasks: Sequence[Task]) -> tuple[Task, ...]:
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise InputError("tasks", f"repeated names {repeated}", "Give every task a name of its own.")
+    shapes = {(task.kind, task.n_outputs) for task in tasks}
+    if len(shapes) > 1 and any(kind == "regression" and numbers > 1 for kind, numbers in shapes):
+        found = "labels of several numbers beside " + " and ".join(f"{kind} ({k})" for kind, k in sorted(shapes))
+        raise InputError("tasks", found, "Give all tasks labels of the same numbers, or make two problems of them.")
     return tuple(tasks)
 
 

@@ -16,7 +16,7 @@ from taskgroup_core.errors import InputError
 from taskgroup_core.flops import count_flops
 from taskgroup_core.gradients.flat import FlatNetwork
 from taskgroup_core.problems.problem import Problem, Split
-from taskgroup_core.scores import elementwise_loss
+from taskgroup_core.scores import elementwise_loss, present
 from taskgroup_core.subsets import Subsets
 from taskgroup_core.training.fit import labelled_rows
 
@@ -96,14 +96,14 @@ class GaussNewton(EnsembleEstimate):
         columns = self.problem.columns(subset).to(self.device)
         used, known = labelled_rows(self.problem, subset)
         tasks = tuple(self.problem.tasks[index] for index in subset)
-        present = (~known.isnan()).to(self.device)
+        there = present(known).to(self.device)
         inputs, labels = self.problem.inputs[used].to(self.device), known.nan_to_num().to(self.device)
 
         def outputs(parameters: Tensor) -> Tensor:
             return flat(parameters, inputs)[:, columns]
 
         def slope(values: Tensor) -> Tensor:
-            derivative: Tensor = grad(lambda x: (elementwise_loss(x, labels, tasks) * present).sum())(values)
+            derivative: Tensor = grad(lambda x: (elementwise_loss(x, labels, tasks) * there).sum())(values)
             return derivative
 
         theta = flat.theta

@@ -12,6 +12,7 @@ from taskgroup_core.flops import counted
 from taskgroup_core.gradients.flat import FlatNetwork
 from taskgroup_core.gradients.projection import Projection, projected_gradients
 from taskgroup_core.problems.problem import Problem, Split
+from taskgroup_core.scores import present
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def linearise(
     Parameters
     ----------
     problem : n tasks of any kinds.
-    flat : the network on its device, with one output a task, or one a class.
+    flat : the network on its device, with the tasks' outputs.
     projection : from its p parameters to d dimensions.
     change : applied to the training rows of every task.
     scored : the split whose scores are read off the linearisation, None where the network is evaluated.
@@ -63,12 +64,12 @@ def linearised_rows(problem: Problem, flat: FlatNetwork, projection: Projection,
     Returns
     -------
     One `TaskRows` a task: for its E examples and K outputs the projected gradients with shape (E, K, d), the outputs
-    f at theta* with shape (E, K), and the labels with shape (E,); float64, on the network's device.
+    f at theta* with shape (E, K), and the labels, see `TaskRows`; float64, on the network's device.
     """
     place = flat.theta.device
     used, labels = problem.table(split)
     inputs = problem.inputs[used].to(place)
-    rows = [(~column.isnan()).nonzero()[:, 0] for column in labels.T]
+    rows = [column.nonzero()[:, 0] for column in present(labels).T]
     columns = [problem.columns([task]) for task in range(problem.n_tasks)]
     input_index = torch.cat([i.repeat_interleave(len(k)) for i, k in zip(rows, columns, strict=True)]).to(place)
     output_index = torch.cat([k.repeat(len(i)) for i, k in zip(rows, columns, strict=True)]).to(place)
@@ -79,6 +80,6 @@ def linearised_rows(problem: Problem, flat: FlatNetwork, projection: Projection,
     return [
         TaskRows(task.kind, g.view(len(i), -1, g.shape[1]), f.view(len(i), -1), label[i].double().to(place))
         for task, i, g, f, label in zip(
-            problem.tasks, rows, features.split(sizes), outputs.split(sizes), labels.T, strict=True
+            problem.tasks, rows, features.split(sizes), outputs.split(sizes), labels.unbind(dim=1), strict=True
         )
     ]

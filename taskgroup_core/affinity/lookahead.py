@@ -16,6 +16,7 @@ from taskgroup_core.affinity.one_step import (
     optimiser_steps,
 )
 from taskgroup_core.problems.problem import Problem
+from taskgroup_core.scores import present
 from taskgroup_core.training.fit import Recipe
 from taskgroup_core.training.joint import Moment
 from taskgroup_core.training.shared_parameters import Shared
@@ -104,8 +105,8 @@ class LookaheadAffinity(CollectedAffinity):
             here = {name: network.get_parameter(name).detach()[None] for name in names}
             before = losses_after(network, tasks, here, *judged)[0]
             self.flops += len(judged[0]) * forward
-        source_present = (~labels.isnan()).any(dim=0)
-        target_present = (~judged[1].isnan()).any(dim=0) & (before > 0)
+        source_present = present(labels).any(dim=0)
+        target_present = present(judged[1]).any(dim=0) & (before > 0)
         # Rows of `after` are sources.
         ratio = (torch.cat(after) / before).T
         return torch.where(target_present[:, None] & source_present, 1 - ratio, torch.nan)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vjp, vmap
 
+from taskgroup_core.scores import present
 from taskgroup_core.tasks import Task
 from taskgroup_core.training.joint import task_losses
 
@@ -37,13 +38,13 @@ def _join(parts: Sequence[Tensor]) -> Tensor:
 
 def _most_labels(labels: Tensor) -> int | None:
     """The largest number of labels that a task has, where that is at most half the rows; None otherwise."""
-    most = max(1, int((~labels.isnan()).sum(dim=0).max()))
+    most = max(1, int(present(labels).sum(dim=0).max()))
     return most if 2 * most <= len(labels) else None
 
 
 def gradient_flops(row_flops: tuple[int, int], labels: Tensor) -> int:
     """Operations of `task_gradients` on a batch with these labels; `row_flops` as in `Problem`."""
-    (forward, both), (n_rows, n_tasks), most = row_flops, labels.shape, _most_labels(labels)
+    (forward, both), (n_rows, n_tasks), most = row_flops, labels.shape[:2], _most_labels(labels)
     return n_tasks * most * both if most else n_rows * (forward + n_tasks * (both - forward))
 
 
@@ -88,9 +89,9 @@ def gradient_parts(
         return _losses(network, tasks, rows, known, parameters).sum()
 
     # Each task's labelled rows come first; the rest of its `most` rows carry no label of it, and no weight.
-    own = labels.isnan().int().argsort(dim=0, stable=True)[:most].T
+    own = (~present(labels)).int().argsort(dim=0, stable=True)[:most].T
     others = ~torch.eye(n_tasks, dtype=torch.bool, device=labels.device)
-    known = labels[own].masked_fill(others[:, None], torch.nan)
+    known = labels[own].masked_fill(others.view(n_tasks, 1, n_tasks, *[1] * (labels.ndim - 2)), torch.nan)
     run = vmap(grad_and_value(loss), in_dims=(None, 0, 0))
     for chosen in torch.arange(n_tasks, device=labels.device).split(at_once(network, names, most)):
         gradients, losses = run(here, inputs[own[chosen]], known[chosen])

@@ -17,6 +17,7 @@ from taskgroup_core.device import resolve_device
 from taskgroup_core.errors import InputError
 from taskgroup_core.matrices import make_affinity
 from taskgroup_core.problems.problem import Problem
+from taskgroup_core.scores import present
 from taskgroup_core.seeds import numpy_generator
 from taskgroup_core.training.shared_parameters import Shared, shared_parameters
 
@@ -139,14 +140,15 @@ class SampleConvergenceAffinity:
         total = torch.zeros(len(names), n_tasks, n_tasks, dtype=torch.float64)
         count = torch.zeros(n_tasks, n_tasks, dtype=torch.float64)
         rows, labels = self._drawn(problem)
-        numbers = (~labels.isnan()).sum(dim=1)
+        numbers = present(labels).sum(dim=1)
         n_parameters = sum(network.get_parameter(name).numel() for name in names)
         batch = max(1, _FLOATS_AT_ONCE // (n_tasks * n_parameters))
         # Samples with equally many labels go together: no gradient is computed that no label asks for.
         for some in numbers.argsort(stable=True).split(batch):
             known = labels[some]
-            chosen = known.isnan().int().argsort(dim=1, stable=True)[:, : int(numbers[some].max())]
-            present = ~known.gather(1, chosen).isnan()
+            there = present(known)
+            chosen = (~there).int().argsort(dim=1, stable=True)[:, : int(numbers[some].max())]
+            known_there = there.gather(1, chosen)
             inputs = rows[some][:, :1] if self.inputs == "same" else rows[some].gather(1, chosen)
             n_rows = inputs.numel()
             gradients = sample_gradients(
@@ -158,7 +160,7 @@ class SampleConvergenceAffinity:
                 chosen.reshape(n_rows, -1).to(place),
             )
             self.flops += n_rows * forward + chosen.numel() * (both - forward)
-            pair = present[:, :, None] & present[:, None]
+            pair = known_there[:, :, None] & known_there[:, None]
             where = (chosen[:, :, None].expand_as(pair)[pair], chosen[:, None].expand_as(pair)[pair])
             count.index_put_(where, torch.ones(len(where[0]), dtype=torch.float64), accumulate=True)
             for index, gradient in enumerate(gradients.values()):
@@ -174,14 +176,15 @@ class SampleConvergenceAffinity:
         return self.learning_rate * (total / count).numpy()
 
     def _drawn(self, problem: Problem) -> tuple[Tensor, Tensor]:
-        """The N samples: each task's input row, int64 (N, n), and its label (N, n), NaN where it has none."""
+        """The N samples: each task's input row, int64 (N, n), and its label (N, n[, H]), NaN where it has none."""
         used, labels = problem.table("train")
+        there = present(labels)
         if self.inputs == "same":
             # An input with one label says nothing about a pair.
-            eligible = [((~labels.isnan()).sum(dim=1) >= min(2, problem.n_tasks)).nonzero()[:, 0].numpy()]
+            eligible = [(there.sum(dim=1) >= min(2, problem.n_tasks)).nonzero()[:, 0].numpy()]
             streams = ["same"]
         else:
-            eligible = [(~labels[:, task].isnan()).nonzero()[:, 0].numpy() for task in range(problem.n_tasks)]
+            eligible = [there[:, task].nonzero()[:, 0].numpy() for task in range(problem.n_tasks)]
             streams = list(problem.task_names)
         fewest = min(map(len, eligible))
         if self.samples > fewest:
@@ -191,4 +194,4 @@ class SampleConvergenceAffinity:
             for stream, rows in zip(streams, eligible, strict=True)
         ]
         rows = torch.from_numpy(np.stack(drawn, axis=1)).expand(-1, problem.n_tasks)
-        return used[rows], labels.gather(0, rows)
+        return used[rows], labels[rows, torch.arange(problem.n_tasks)]

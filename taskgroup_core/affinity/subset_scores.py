@@ -16,7 +16,7 @@ from taskgroup_core.gradients.flat import FlatNetwork
 from taskgroup_core.gradients.linearisation import taylor
 from taskgroup_core.matrices import FloatArray
 from taskgroup_core.problems.problem import Problem, Split
-from taskgroup_core.scores import SCORES, elementwise_loss
+from taskgroup_core.scores import SCORES, elementwise_loss, present
 from taskgroup_core.subsets import Subsets
 from taskgroup_core.tasks import Task
 
@@ -30,12 +30,12 @@ def score_task(task: Task, output: Tensor, label: Tensor) -> tuple[list[float], 
     Parameters
     ----------
     output : with shape (S, E, K).
-    label : with shape (E,), no NaN.
+    label : with shape (E,), or (E, K) where each is K numbers; no NaN.
     """
     output, label = output.cpu(), label.to("cpu", output.dtype)
-    known = label[:, None].expand(*output.shape[:2], 1)
+    known = label[:, None].expand(len(output), len(label), 1, *label.shape[1:])
     loss = elementwise_loss(output, known, (task,)).mean(dim=(1, 2))
-    scored = output if task.kind == "multiclass" else output[..., 0]
+    scored = output if task.n_outputs > 1 else output[..., 0]
     return [SCORES[task.metric](one, label) for one in scored], (-loss).tolist()
 
 
@@ -81,7 +81,7 @@ def network_scores(
     used, labels = problem.table(split)
     theta = flat.theta
     inputs = problem.inputs[used].to(theta.device)
-    rows = [(~column.isnan()).nonzero()[:, 0] for column in labels.T]
+    rows = [column.nonzero()[:, 0] for column in present(labels).T]
     size = max(1, budget // (theta.element_size() * (2 * len(theta) + len(used) * problem.n_outputs)))
     values, flops = _empty(member), 0
 

@@ -18,14 +18,14 @@ class TaskRows:
     """The training examples of one task in the projected space.
 
     The task's outputs at w are offset + features w. The loss is the one the networks are trained with: logistic and
-    cross-entropy in nats, the squared error as it is (without a half).
+    cross-entropy in nats, the squared error as it is (without a half), and its mean over the K numbers of a label.
 
     Parameters
     ----------
     kind : of the task; it decides the loss.
-    features : projected gradients of each output, float64 with shape (E_t, K, d); K = 1 for binary and regression.
+    features : projected gradients of each output, float64 with shape (E_t, K, d); K = 1 for binary tasks.
     offset : outputs of the network at theta*, with shape (E_t, K); zeros to leave them out.
-    label : 0 or 1, class index 0 to K - 1, or a number, with shape (E_t,).
+    label : 0 or 1, class index 0 to K - 1, or a number, with shape (E_t,); K > 1 numbers have the shape (E_t, K).
 
     Raises
     ------
@@ -44,14 +44,15 @@ class TaskRows:
             raise InputError("features", found, "Give float64 with shape (examples, outputs, d).")
         count, outputs, _ = self.features.shape
         wrong = self.offset.shape != (count, outputs) or self.offset.dtype != torch.float64
-        if not count or wrong or self.label.shape != (count,):
+        numbers = (outputs,) if self.kind == "regression" and outputs > 1 else ()
+        if not count or wrong or self.label.shape != (count, *numbers):
             found = (
                 f"{count} examples, {self.offset.dtype} {tuple(self.offset.shape)}, labels {tuple(self.label.shape)}"
             )
             raise InputError(
                 "offset, label", found, "Give an example or more, float64 offsets per output, one label each."
             )
-        if (outputs != 1) != (self.kind == "multiclass"):
+        if self.kind != "regression" and (outputs != 1) != (self.kind == "multiclass"):
             raise InputError("features", f"{outputs} outputs of a {self.kind} task", "Only classes have outputs each.")
         if not all(torch.isfinite(values).all() for values in (self.features, self.offset, self.label)):
             raise InputError("features, offset, label", "NaN or infinity", "Check the examples and the network.")
@@ -67,7 +68,7 @@ class TaskRows:
         if self.kind == "binary":
             return output.sigmoid_().sub_(self.label)
         if self.kind == "regression":
-            return output.sub_(self.label).mul_(2)
+            return output.sub_(self.label.flatten()).mul_(2 / self.offset.shape[1])
         classes = self.offset.shape[1]
         share = output.view(-1, len(self), classes).softmax(dim=2)
         return share.sub_(one_hot(self.label.long(), classes)).view(output.shape)
@@ -77,7 +78,7 @@ class TaskRows:
         if self.kind == "binary":
             return (softplus(output) - self.label * output).sum(dim=1)
         if self.kind == "regression":
-            return (output - self.label).square().sum(dim=1)
+            return (output - self.label.flatten()).square().sum(dim=1) / self.offset.shape[1]
         by_class = output.view(-1, *self.offset.shape)
         chosen = by_class.gather(2, self.label.long().expand(len(by_class), -1)[..., None])[..., 0]
         return (by_class.logsumexp(dim=2) - chosen).sum(dim=1)
@@ -85,7 +86,7 @@ class TaskRows:
     def hessian(self, output: Tensor, features: Tensor) -> Tensor:
         """Second derivative of the summed loss at outputs (E_t * K,), in coordinates with `features` (E_t * K, d)."""
         if self.kind == "regression":
-            return 2 * features.T @ features
+            return (2 / self.offset.shape[1]) * features.T @ features
         if self.kind == "binary":
             share = output.sigmoid()
             return features.T @ ((share * (1 - share))[:, None] * features)

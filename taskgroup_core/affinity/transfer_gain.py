@@ -22,6 +22,7 @@ from taskgroup_core.affinity.one_step import (
 )
 from taskgroup_core.errors import InputError
 from taskgroup_core.problems.problem import Problem
+from taskgroup_core.scores import present
 from taskgroup_core.training.fit import Recipe
 from taskgroup_core.training.joint import Moment
 from taskgroup_core.training.shared_parameters import Shared
@@ -134,20 +135,20 @@ class TransferGainAffinity(CollectedAffinity):
         slices = weights.split(at_once(network, trainable, len(inputs)))
         after = torch.cat([self._losses_after(problem, moment, names, gradients, rows, rate) for rows in slices])
         self.flops += gradient_flops(problem.row_flops, labels) + len(weights) * len(inputs) * problem.row_flops[0]
-        present = (~labels.isnan()).any(dim=0)
+        there = present(labels).any(dim=0)
         single, pairs, doubled, *groups = after.split([len(part) for part in parts])
         alone = single.diagonal()
         # Eq. (3) for A = {j} compares the step for j with itself.
         values = torch.diag(doubled.diagonal() if self.diagonal == "double" else alone)
         row = range(len(pairs))
         values[first, second], values[second, first] = pairs[row, first], pairs[row, second]
-        measured = present & (alone > 0)
+        measured = there & (alone > 0)
         gains = [
-            torch.where(measured & present[list(group)].all(), 1 - losses.diagonal() / alone, torch.nan).cpu()
+            torch.where(measured & there[list(group)].all(), 1 - losses.diagonal() / alone, torch.nan).cpu()
             for group, losses in zip(self.groups, groups, strict=True)
         ]
         self._group_gains.append(torch.stack(gains) if gains else torch.empty(0, n_tasks))
-        return torch.where(measured[:, None] & present, 1 - values / alone[:, None], torch.nan)
+        return torch.where(measured[:, None] & there, 1 - values / alone[:, None], torch.nan)
 
     def _losses_after(
         self, problem: Problem, moment: Moment, names: list[str], gradients: Named, weights: Tensor, rate: float

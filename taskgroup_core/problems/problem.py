@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from taskgroup_core.errors import InputError
-from taskgroup_core.examples import Examples, check_examples
+from taskgroup_core.examples import Examples, all_finite, check_examples
 from taskgroup_core.flops import network_flops
 from taskgroup_core.seeds import seeded
 from taskgroup_core.tasks import Task, check_tasks, output_columns
@@ -30,9 +30,9 @@ class Problem:
     inputs : float tensor with shape (N, ...): what the network reads.
     train, val, test : examples (rows) of the three splits; every task occurs in each.
     build : makes a freshly initialised network that maps inputs with shape (B, ...) to outputs with shape
-        (B, n_outputs): one column a task, or one a class for multiclass tasks, in the order of `tasks`. Networks for
-        a subset have all columns too; those of other tasks get no gradient, so the subset's network is the same
-        function as one without them.
+        (B, n_outputs): one column a task, one a class for multiclass tasks, one a number for regression tasks whose
+        labels are H numbers, in the order of `tasks`. Networks for a subset have all columns too; those of other
+        tasks get no gradient, so the subset's network is the same function as one without them.
 
     Raises
     ------
@@ -49,7 +49,7 @@ class Problem:
 
     def __post_init__(self) -> None:
         check_tasks(self.tasks)
-        if not torch.isfinite(self.inputs).all():
+        if not all_finite(self.inputs):
             raise InputError("inputs", "NaN or infinity", "Impute or remove those inputs.")
         for split in get_args(Split):
             check_examples(getattr(self, split), self.tasks, len(self.inputs), split)
@@ -61,7 +61,7 @@ class Problem:
 
     @property
     def n_outputs(self) -> int:
-        """Number of columns of the network's output: n, and K - 1 more for each multiclass task of K classes."""
+        """Number of columns of the network's output: the sum of the tasks' `n_outputs`."""
         return sum(task.n_outputs for task in self.tasks)
 
     def columns(self, members: Sequence[int]) -> Tensor:
@@ -79,7 +79,10 @@ class Problem:
         return {split: getattr(self, split).table(self.n_tasks) for split in get_args(Split)}
 
     def table(self, split: Split) -> tuple[Tensor, Tensor]:
-        """A split as a table: the u inputs it uses, int64 (u,), and their labels (u, n), NaN where missing."""
+        """A split as a table: the u inputs it uses, int64 (u,), and their labels, NaN where missing.
+
+        Labels have the shape (u, n), or (u, n, H) where each is H numbers; `present` says which are there.
+        """
         return self._tables[split]
 
     @cached_property

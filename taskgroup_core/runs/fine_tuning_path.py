@@ -35,12 +35,12 @@ def fine_tuning_path(
     weights = list(network.parameters())
     used, labels = labelled_rows(problem, subset)
     inputs, labels = problem.inputs[used].to(weights[0]), labels.to(weights[0].device)
-    tasks = tuple(problem.tasks[task] for task in subset)
+    tasks, columns = tuple(problem.tasks[task] for task in subset), problem.columns(subset).to(inputs.device)
     optimiser = torch.optim.Adam(weights, rate)
     for step in range(steps):
         with seeded(seed, "dropout", "path", *subset, step):
             optimiser.zero_grad(set_to_none=True)
-            mean_loss(network(inputs)[:, list(subset)], labels, tasks).backward()
+            mean_loss(network(inputs)[:, columns], labels, tasks).backward()
             optimiser.step()
         yield parameters_to_vector(weights).detach().clone()
 

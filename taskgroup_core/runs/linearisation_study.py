@@ -28,6 +28,7 @@ from taskgroup_core.runs.fine_tuning_path import crossings, fine_tuning_path
 from taskgroup_core.runs.linearisation_parameters import LinearisationParameters
 from taskgroup_core.runs.provenance import measured, provenance
 from taskgroup_core.runs.record import Arrays, RunRecord
+from taskgroup_core.scores import present
 from taskgroup_core.seeds import derive, torch_generator
 from taskgroup_core.subsets import sample_subsets
 from taskgroup_core.training.fit import Recipe, fit, labelled_rows
@@ -167,7 +168,9 @@ class _Expansion:
     def _errors(self, subset: list[int], direction: Tensor, scales: list[float]) -> Errors:
         """RSS of orders 0, 1 and 2 at theta* + scale x direction, with shape (scales, 3)."""
         used, labels = labelled_rows(self.problem, subset)
-        inputs, known = self.problem.inputs[used].to(self.theta), (~labels.isnan()).to(self.theta.device)
+        inputs, columns = self.problem.inputs[used].to(self.theta), self.problem.columns(subset).to(self.theta.device)
+        sizes = torch.tensor([self.problem.tasks[task].n_outputs for task in subset])
+        known = present(labels).repeat_interleave(sizes, dim=1).to(self.theta.device)
         rows = []
         with torch.no_grad():
             # The derivatives along a line scale with it: they are needed once.
@@ -176,8 +179,8 @@ class _Expansion:
             for scale in scales:
                 first = value + scale * slope
                 predictions = (value, first, first + 0.5 * scale**2 * curvature)
-                actual = self.flat(self.theta + scale * direction, inputs)[:, subset][known]
-                rows.append([residual_sum_of_squares(actual, one[:, subset][known]) for one in predictions])
+                actual = self.flat(self.theta + scale * direction, inputs)[:, columns][known]
+                rows.append([residual_sum_of_squares(actual, one[:, columns][known]) for one in predictions])
         return np.array(rows)
 
     def flops(self) -> dict[str, int]:

@@ -24,6 +24,7 @@ from taskgroup_core.runs.record import Arrays, RunRecord
 from taskgroup_core.runs.sample_convergence_parameters import SampleConvergenceParameters
 from taskgroup_core.runs.stages import stages
 from taskgroup_core.runs.true_scores import pairwise_truth
+from taskgroup_core.scores import present
 from taskgroup_core.seeds import derive
 from taskgroup_core.training.fit import Recipe
 from taskgroup_core.training.joint import joint_steps, joint_training
@@ -95,10 +96,10 @@ def sample_convergence_study(
 
 def label_agreement(problem: Problem) -> FloatArray:
     """Share of equal labels among the training inputs with labels of both tasks, (n, n), NaN where there are none."""
-    labels = problem.table("train")[1].double().numpy()
-    known = ~np.isnan(labels)
+    table = problem.table("train")[1]
+    known, labels = present(table).numpy(), table.reshape(*table.shape[:2], -1).numpy()
     both = known.astype(float).T @ known
-    equal = (labels[:, :, None] == labels[:, None]).sum(axis=0)
+    equal = (labels[:, :, None] == labels[:, None]).all(axis=3).sum(axis=0)
     share: FloatArray = np.divide(equal, both, out=np.full(both.shape, np.nan), where=both > 0)
     return share
 

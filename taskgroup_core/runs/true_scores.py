@@ -13,6 +13,7 @@ from taskgroup_core.affinity.pairwise import pairwise_affinity
 from taskgroup_core.matrices import FloatArray, make_scores
 from taskgroup_core.problems.problem import Problem
 from taskgroup_core.runs.record import Arrays
+from taskgroup_core.scores import present
 from taskgroup_core.subsets import Subsets, pairs
 from taskgroup_core.training.evaluate import evaluate
 from taskgroup_core.training.fit import training_flops
@@ -64,7 +65,7 @@ def training_cost(problem: Problem, subsets: Subsets, recipe: Recipe) -> list[in
     Scoring is a fiftieth of a training of 30 epochs and most of one of a single epoch, so that a comparison of
     shortened trainings has to count it.
     """
-    known = ~problem.table("val")[1].isnan()
+    known = present(problem.table("val")[1])
     forward = problem.row_flops[0]
 
     def one(members: Sequence[int]) -> int:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from taskgroup_core.matrices import FloatArray
 from taskgroup_core.problems.problem import Problem, Split
-from taskgroup_core.scores import SCORES, elementwise_loss
+from taskgroup_core.scores import SCORES, elementwise_loss, present
 
 
 def evaluate(
@@ -33,10 +33,11 @@ def evaluate(
     with torch.no_grad():
         output = outputs(problem.inputs[used].to(device)).cpu()
     result = {name: np.full(problem.n_tasks, np.nan) for name in ("score", "negative_loss")}
+    there = present(labels)
     for index in subset:
-        task, present = problem.tasks[index], ~labels[:, index].isnan()
-        prediction, label = output[:, problem.columns([index])][present], labels[present, index]
-        scored = prediction if task.kind == "multiclass" else prediction[:, 0]
+        task, rows = problem.tasks[index], there[:, index]
+        prediction, label = output[:, problem.columns([index])][rows], labels[rows, index]
+        scored = prediction if task.n_outputs > 1 else prediction[:, 0]
         result["score"][index] = SCORES[task.metric](scored, label)
         result["negative_loss"][index] = -float(elementwise_loss(prediction, label[:, None], (task,)).mean())
     return result

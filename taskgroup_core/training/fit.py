@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from taskgroup_core.device import resolve_device
 from taskgroup_core.errors import InputError
 from taskgroup_core.problems.problem import Problem
-from taskgroup_core.scores import elementwise_loss
+from taskgroup_core.scores import elementwise_loss, present
 from taskgroup_core.seeds import seeded, torch_generator
 from taskgroup_core.tasks import Task
 from taskgroup_core.training.recipe import Recipe, make_optimiser, make_schedule
@@ -44,9 +44,9 @@ class Fitted:
 
 def mean_loss(output: Tensor, label: Tensor, tasks: tuple[Task, ...]) -> Tensor:
     """Mean loss over the labels that are there; `label` has NaN where one is missing (see `elementwise_loss`)."""
-    present = ~label.isnan()
+    there = present(label)
     loss = elementwise_loss(output, label.nan_to_num(), tasks)
-    return (loss * present).sum() / present.sum()
+    return (loss * there).sum() / there.sum()
 
 
 def check_members(problem: Problem, subset: Sequence[int], argument: str = "subset") -> list[int]:
@@ -76,10 +76,10 @@ def check_losses(losses: Sequence[float], of: str = "") -> tuple[float, ...]:
 
 
 def labelled_rows(problem: Problem, members: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """The u inputs with a training label of some member, int64 (u,), and their labels with shape (u, members)."""
+    """The u inputs with a training label of some member, int64 (u,), and their labels (u, members[, H])."""
     used, labels = problem.table("train")
     labels = labels[:, list(members)]
-    known = (~labels.isnan()).any(dim=1)
+    known = present(labels).any(dim=1)
     return used[known], labels[known]
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from taskgroup_core.device import resolve_device
 from taskgroup_core.errors import InputError
 from taskgroup_core.problems.problem import Problem
-from taskgroup_core.scores import elementwise_loss
+from taskgroup_core.scores import elementwise_loss, present
 from taskgroup_core.seeds import seeded, torch_generator
 from taskgroup_core.tasks import Task
 from taskgroup_core.training.fit import Fitted, Recipe, check_losses, labelled_rows, training_flops
@@ -32,7 +32,7 @@ class Moment:
     network : in training mode, with the parameters before the step; an observer leaves both as they are.
     optimiser : the recipe's, with its state before the step.
     inputs : the batch of this step, with shape (B, ...).
-    labels : with shape (B, n), NaN where missing.
+    labels : with shape (B, n), or (B, n, H) where each is H numbers; NaN where missing.
     """
 
     step: int
@@ -49,12 +49,12 @@ def task_losses(output: Tensor, labels: Tensor, tasks: tuple[Task, ...]) -> Tens
     Parameters
     ----------
     output : with shape (B, number of outputs), see `elementwise_loss`.
-    labels : with shape (B, n), NaN where missing.
+    labels : with shape (B, n), or (B, n, H) where each is H numbers; NaN where missing.
     tasks : the n tasks.
     """
-    present = ~labels.isnan()
+    there = present(labels)
     loss = elementwise_loss(output, labels.nan_to_num().to(output.dtype), tasks)
-    return (loss * present).sum(dim=0) / present.sum(dim=0).clamp_min(1)
+    return (loss * there).sum(dim=0) / there.sum(dim=0).clamp_min(1)
 
 
 def joint_steps(problem: Problem, recipe: Recipe) -> int:

@@ -13,7 +13,7 @@ from torch.func import stack_module_state
 from torch.nn.utils.rnn import pad_sequence
 
 from taskgroup_core.problems.problem import Problem
-from taskgroup_core.scores import elementwise_loss
+from taskgroup_core.scores import elementwise_loss, present
 from taskgroup_core.seeds import derive, torch_generator
 from taskgroup_core.training.recipe import Recipe, make_optimiser, make_schedule
 from taskgroup_core.training.stackable import Named, stacked_forward
@@ -55,6 +55,7 @@ class NetworkStack:
         self.forward = stacked_forward(networks[0], masks=self.masks)
         used, labels = problem.table("train")
         self.inputs, self.labels = problem.inputs[used].to(self.place), labels.to(self.place)
+        self.present = present(self.labels)
         self.member = torch.zeros(len(runs), problem.n_tasks, dtype=torch.bool)
         for index, run in enumerate(runs):
             self.member[index, list(run.members)] = True
@@ -120,9 +121,9 @@ class NetworkStack:
     def _loss_of_part(self, part: slice, rows: Tensor) -> Tensor:
         filled = rows.clamp_min(0)  # a row of the table where there is none; its labels are not counted
         outputs, labels = self.forward(*self._part(part), self.inputs[filled]), self.labels[filled]
-        present = ~labels.isnan() & self.member[part, None] & (rows >= 0).unsqueeze(-1)
+        there = self.present[filled] & self.member[part, None] & (rows >= 0).unsqueeze(-1)
         loss = elementwise_loss(outputs, labels.nan_to_num(), self.tasks)
-        return (loss * present).sum(dim=(1, 2)) / present.sum(dim=(1, 2))
+        return (loss * there).sum(dim=(1, 2)) / there.sum(dim=(1, 2))
 
     def _part(self, part: slice) -> tuple[Named, Named]:
         own, other = ({name: value[part] for name, value in x.items()} for x in (self.parameters, self.buffers))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from taskgroup_core.errors import InputError
 from taskgroup_core.problems.problem import Problem
-from taskgroup_core.scores import elementwise_loss
+from taskgroup_core.scores import elementwise_loss, present
 from taskgroup_core.training.recipe import Recipe
 
 
@@ -46,9 +46,9 @@ class Validation:
 
     def losses(self, outputs: Tensor, part: slice = slice(None)) -> Tensor:
         """Losses with shape (b,) of some of the networks from their outputs, with shape (b, V, number of outputs)."""
-        present, member = ~self.labels.isnan(), self.member[part]
+        there, member = present(self.labels), self.member[part]
         known = self.labels.nan_to_num().to(outputs.dtype).expand(len(outputs), *self.labels.shape)
-        of_task = (elementwise_loss(outputs, known, self.tasks) * present).sum(dim=1) / present.sum(dim=0)
+        of_task = (elementwise_loss(outputs, known, self.tasks) * there).sum(dim=1) / there.sum(dim=0)
         return torch.where(member, of_task, 0).sum(dim=1) / member.sum(dim=1)
 
     def see(self, losses: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,131 @@
+"""Files of several time series: ETTm1 in its official format, and the series that come with the project."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import math
+import zlib
+from array import array
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from taskgroup_core.errors import DataError
+from taskgroup_core.problems.registry import DataFile, DataSet, embedded, locate
+
+ETT = DataSet(
+    "ett",
+    "ETTm1: oil temperature and six loads of an electricity transformer, every 15 minutes for two years",
+    "CC BY-ND 4.0",
+    (
+        DataFile(
+            "ETTm1.csv",
+            "https://raw.githubusercontent.com/zhouhaoyi/ETDataset/main/ETT-small/ETTm1.csv",
+            "6ce1759b1a18e3328421d5d75fadcb316c449fcd7cec32820c8dafda71986c9e",
+            10_360_719,
+        ),
+    ),
+)
+DATASETS = (ETT,)
+ETT_COLUMNS = ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT")
+
+
+@dataclass(frozen=True)
+class SeriesTable:
+    """Several series at the same, equally spaced times.
+
+    Parameters
+    ----------
+    name : of the data.
+    names : of the n series.
+    time : datetime64[s] with shape (T,), ascending in equal steps.
+    values : float32 with shape (T, n), each in its own unit; NaN where missing.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    time: NDArray[np.datetime64]
+    values: NDArray[np.float32]
+
+
+def load_ett(path: str | Path | None = None) -> SeriesTable:
+    """ETTm1 from its official CSV file: a header, then a date and seven numbers a row.
+
+    Parameters
+    ----------
+    path : `ETTm1.csv`, or the same compressed as .gz; by default the one in the data folder, see `locate`.
+
+    Raises
+    ------
+    DataError : a file that is missing, truncated or not text, another header, a malformed row or an unequal step of
+        time (with its line).
+    """
+    path = locate(ETT, "ETTm1.csv") if path is None else Path(path)
+    time, values = array("q"), array("f")
+    try:
+        with gzip.open(path, "rt", encoding="ascii") if path.suffix == ".gz" else path.open(encoding="ascii") as file:
+            rows = csv.reader(file)
+            header = next(rows, [])
+            if header != ["date", *ETT_COLUMNS]:
+                lacking = [name for name in ("date", *ETT_COLUMNS) if name not in header]
+                found = f"no column {', '.join(lacking)}" if lacking else f"columns {', '.join(header)}"
+                raise DataError(f"{path}, line 1", found, f"The header is date,{','.join(ETT_COLUMNS)}.")
+            for row in rows:
+                time.append(_seconds(path, rows.line_num, row))
+                values.extend(_numbers(path, rows.line_num, row))
+                if len(time) > 2 and time[-1] - time[-2] != time[1] - time[0]:
+                    found = f"{time[-1] - time[-2]} s after the row before, not {time[1] - time[0]} s"
+                    raise DataError(f"{path}, line {rows.line_num}", found, "Rows are equally spaced in time.")
+    except FileNotFoundError as error:
+        raise DataError(str(path), "no such file", "Correct the path, or run: taskgroup data fetch ett") from error
+    except (EOFError, zlib.error, gzip.BadGzipFile, UnicodeDecodeError) as error:
+        raise DataError(str(path), f"a truncated or altered file ({error})", "Download it again.") from error
+    seconds = np.frombuffer(time, dtype=np.int64) if time else np.empty(0, dtype=np.int64)
+    table = np.frombuffer(values, dtype=np.float32) if values else np.empty(0, dtype=np.float32)
+    return SeriesTable("ETTm1", ETT_COLUMNS, seconds.astype("datetime64[s]"), table.reshape(-1, len(ETT_COLUMNS)))
+
+
+def _seconds(path: Path, line: int, row: list[str]) -> int:
+    try:
+        return int(datetime.fromisoformat(row[0]).replace(tzinfo=UTC).timestamp())
+    except (ValueError, IndexError) as error:
+        found = repr(row[0]) if row else "an empty row"
+        raise DataError(f"{path}, line {line}", found, "A row begins with a date like 2016-07-01 00:15:00.") from error
+
+
+def _numbers(path: Path, line: int, row: list[str]) -> list[float]:
+    cells = row[1:]
+    if len(cells) != len(ETT_COLUMNS):
+        found = f"{len(cells)} numbers"
+        raise DataError(f"{path}, line {line}", found, f"A row holds a date and {len(ETT_COLUMNS)} numbers.")
+    numbers: list[float] = []
+    for name, cell in zip(ETT_COLUMNS, cells, strict=True):
+        try:
+            numbers.append(float(cell))
+        except ValueError:
+            numbers.append(math.nan)
+        if not math.isfinite(numbers[-1]):
+            raise DataError(f"{path}, line {line}", f"{cell[:40]!r} in column {name}", "Give a finite number.")
+    return numbers
+
+
+def load_power(folder: str | Path | None = None) -> SeriesTable:
+    """Hourly means of seven electrical series of one household; see data/power/README.md.
+
+    Parameters
+    ----------
+    folder : where the frozen files are; see `embedded`.
+
+    Raises
+    ------
+    DataError : a file that is missing, or whose SHA-256 is not the recorded one.
+    """
+    table = pd.read_parquet(embedded("power", folder) / "hours.parquet")
+    time = table.pop("time").to_numpy(dtype="datetime64[s]")
+    values = np.ascontiguousarray(table.to_numpy(dtype=np.float32))  # row by row, so that labels are views
+    return SeriesTable("household power", tuple(table.columns), time, values)
