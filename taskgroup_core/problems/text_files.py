@@ -5,10 +5,10 @@ from __future__ import annotations
 import gzip
 import lzma
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any
 
 from taskgroup_core.errors import DataError
 
@@ -18,9 +18,9 @@ SUFFIXES = ("", ".gz", ".xz")  # in which a text file may come
 @contextmanager
 def opened_text(path: Path) -> Iterator[IO[str]]:
     """A text file, compressed if its name ends in .gz or .xz; every way of being unreadable becomes one DataError."""
-    opener = {".gz": gzip.open, ".xz": lzma.open}.get(path.suffix, open)
+    openers: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".xz": lzma.open}
     try:
-        with cast(IO[str], opener(path, "rt", encoding="ascii")) as file:
+        with openers.get(path.suffix, open)(path, "rt", encoding="ascii") as file:
             yield file
     except FileNotFoundError as error:
         raise DataError(str(path), "no such file", "Download it, or correct the path.") from error
