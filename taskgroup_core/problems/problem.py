@@ -27,7 +27,7 @@ class Problem:
     ----------
     name : for records and figures.
     tasks : the n tasks.
-    inputs : float tensor with shape (N, ...): what the network reads.
+    inputs : tensor with shape (N, ...): what the network reads; floats, or bytes (uint8) that it scales by itself.
     train, val, test : examples (rows) of the three splits; every task occurs in each.
     build : makes a freshly initialised network that maps inputs with shape (B, ...) to outputs with shape
         (B, n_outputs): one column a task, one a class for multiclass tasks, one a number for regression tasks whose
@@ -49,7 +49,7 @@ class Problem:
 
     def __post_init__(self) -> None:
         check_tasks(self.tasks)
-        if not all_finite(self.inputs):
+        if self.inputs.is_floating_point() and not all_finite(self.inputs):
             raise InputError("inputs", "NaN or infinity", "Impute or remove those inputs.")
         for split in get_args(Split):
             check_examples(getattr(self, split), self.tasks, len(self.inputs), split)

@@ -2,34 +2,16 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import pandas as pd
 
 from taskgroup_core.errors import DataError
 from taskgroup_core.problems.communities import CommunityGraph, Nodes
+from taskgroup_core.problems.text_files import opened_text
 
 BLOCK = 1 << 20  # node ids looked up at a time: bounds the memory of the relabelling
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[IO[str]]:
-    """A text file, compressed if its name ends in .gz; every way of being unreadable becomes one DataError."""
-    try:
-        with gzip.open(path, "rt", encoding="ascii") if path.suffix == ".gz" else path.open(encoding="ascii") as file:
-            yield file
-    except FileNotFoundError as error:
-        raise DataError(str(path), "no such file", "Download it from SNAP, or correct the path.") from error
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(str(path), f"a truncated or altered gzip file ({error})", "Download it again.") from error
-    except UnicodeDecodeError as error:
-        raise DataError(str(path), "bytes that are not ASCII text", "Give SNAP's text file, or its .gz.") from error
 
 
 def _numbers(line: str) -> list[int] | None:
@@ -45,7 +27,7 @@ def _malformed(path: Path, number: int, line: str) -> DataError:
 def _read_edges(path: Path) -> Nodes:
     """The two columns of an edge list, int64 with shape (m, 2)."""
     try:
-        with _opened(path) as file:
+        with opened_text(path) as file:
             pairs: Nodes = np.loadtxt(file, dtype=np.int64, comments="#", delimiter="\t", ndmin=2)
         if pairs.shape[1] == 2 and (not pairs.size or pairs.min() >= 0):
             return pairs
@@ -53,7 +35,7 @@ def _read_edges(path: Path) -> Nodes:
         raise
     except ValueError:
         pass  # numpy counts rows without comments: look for the line itself
-    with _opened(path) as file:
+    with opened_text(path) as file:
         for number, line in enumerate(file, start=1):
             if not line.startswith("#") and len(_numbers(line) or ()) != 2:
                 raise _malformed(path, number, line)
@@ -106,7 +88,7 @@ def load_snap(edges_path: str | Path, communities_path: str | Path, *, name: str
     edges = _simple(pairs, len(ids))
     del pairs, flat
     communities = []
-    with _opened(communities_path) as file:
+    with opened_text(communities_path) as file:
         for number, line in enumerate(file, start=1):
             members = np.unique(np.array(_numbers(line) or (), dtype=np.int64))
             if not len(members):
