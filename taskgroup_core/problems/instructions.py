@@ -13,6 +13,7 @@ from taskgroup_core.errors import InputError
 from taskgroup_core.examples import Examples
 from taskgroup_core.models.text import EncoderAnswers, Seq2SeqAnswers, WordDifferences, with_adapters
 from taskgroup_core.problems.backbones import Backbone
+from taskgroup_core.problems.pair_features import pair_features
 from taskgroup_core.problems.problem import Problem
 from taskgroup_core.problems.sentence_pairs import SentencePairs
 from taskgroup_core.problems.templates import Instruction, Rendered, render
@@ -46,11 +47,12 @@ def frozen_problem(
     encoder: TextEncoder,
     *,
     head: Head = "answers",
-    width: int = 32,
+    components: int = 8,
+    width: int = 16,
     dropout: float = 0.0,
     metric: Metric = "accuracy",
 ) -> Problem:
-    """Instructed texts as vectors of a frozen encoder, with a small trainable network on top.
+    """Instructed texts as features from a frozen encoder, with a small trainable network on top.
 
     A stand-in for fine-tuning a language model: the encoder is run once and never trained, so that every training
     takes seconds. Input t P + i is pair i under instruction t; it has a label for task t only.
@@ -59,8 +61,8 @@ def frozen_problem(
     ----------
     pairs : P pairs with their splits; every instruction asks about all of them.
     instructions : the n tasks.
-    encoder : see `load_encoder`. Inputs are float32 with shape (n P, 3 d): the text's unit vector, and of the two
-        sentences' unit vectors the absolute difference and the product; columns standardised on the training inputs.
+    encoder : see `load_encoder`. Inputs are float32 with shape (n P, 1 + 2 k), see `pair_features`.
+    components : k.
     head : "answers" puts out one logit for each different answer word, and a task reads the difference of its two
         words, as a language model that answers in words: all parameters are shared (`shared=lambda name: True` for
         estimators that ask). "tasks" gives each task an output of its own.
@@ -69,11 +71,11 @@ def frozen_problem(
 
     Raises
     ------
-    InputError : see `instructed`, an unknown head, or a dropout or width out of range.
+    InputError : see `instructed` and `pair_features`, an unknown head, or a dropout or width out of range.
 
     References
     ----------
-    GRAD-TAG, section 5.1.2. The features of two sentences: Conneau et al., InferSent, 2017.
+    GRAD-TAG, section 5.1.2.
 
     Deviations
     ----------
@@ -85,10 +87,9 @@ def frozen_problem(
         raise InputError("dropout", str(dropout), "Use a number from 0 to below 1.")
     if isinstance(width, bool) or not isinstance(width, int) or width < 1:
         raise InputError("width", repr(width), "Use a whole number, 1 or more.")
-    inputs = torch.cat([_features(encoder.encode(texts, pairs.sentences)) for texts in instructed(pairs, instructions)])
+    vectors = torch.cat([encoder.encode(texts, pairs.sentences) for texts in instructed(pairs, instructions)])
     trained = torch.from_numpy(pairs.split == "train").repeat(len(instructions))
-    spread, mean = torch.std_mean(inputs[trained], dim=0, correction=0)
-    inputs = inputs.sub_(mean).div_(torch.where(spread > 1e-6, spread, torch.inf))
+    inputs = pair_features(vectors, trained, components)
     words = sorted({word for one in instructions for word in one.answers})
     answers = [(words.index(one.answers[0]), words.index(one.answers[1])) for one in instructions]
     n_outputs = len(words) if head == "answers" else len(instructions)
@@ -162,12 +163,6 @@ def _problem(
 
     tasks = tuple(Task(one.name, metric=metric) for one in instructions)
     return Problem(name, tasks, inputs, examples("train"), examples("val"), examples("test"), build)
-
-
-def _features(vectors: Tensor) -> Tensor:
-    """From (N, 3, d) to (N, 3 d): see `frozen_problem`."""
-    whole, first, second = nn.functional.normalize(vectors, dim=2).unbind(dim=1)
-    return torch.cat([whole, (first - second).abs(), first * second], dim=1)
 
 
 def _network(

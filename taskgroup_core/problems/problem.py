@@ -27,7 +27,7 @@ class Problem:
     ----------
     name : for records and figures.
     tasks : the n tasks.
-    inputs : float tensor with shape (N, ...): what the network reads.
+    inputs : tensor with shape (N, ...): what the network reads, floats or int64 token ids.
     train, val, test : examples (rows) of the three splits; every task occurs in each.
     build : makes a freshly initialised network that maps inputs with shape (B, ...) to outputs with shape
         (B, n_outputs): one column a task, or one a class for multiclass tasks, in the order of `tasks`. Networks for
