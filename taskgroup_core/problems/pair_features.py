@@ -46,4 +46,5 @@ def _principal(part: Tensor, known: Tensor, components: int) -> Tensor:
     centred = part - part[known].mean(dim=0)
     loadings = torch.linalg.svd(centred[known], full_matrices=False)[2][:components]
     largest = loadings.gather(1, loadings.abs().argmax(dim=1, keepdim=True))
-    return centred @ (loadings * largest.sign()).T
+    scores: Tensor = centred @ (loadings * largest.sign()).T
+    return scores

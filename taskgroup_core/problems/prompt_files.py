@@ -50,7 +50,7 @@ def promptsource_instructions(source: Source, folder: str | Path | None = None) 
     ------
     InputError : another source.
     DataError : a file that is missing or malformed, or a template that does more than fill in fields.
-    MissingExtra : PyYAML is absent.
+    MissingExtra : PyYAML, which comes with transformers, is absent.
 
     References
     ----------
@@ -127,7 +127,7 @@ def _yaml(path: Path) -> Mapping[str, Any]:
     try:
         yaml: Any = import_module("yaml")  # which ships no types
     except ImportError as error:
-        raise MissingExtra("PyYAML", "text") from error
+        raise MissingExtra("transformers", "text") from error  # which brings PyYAML along
     # Plain values only; PromptSource's own tags are read as mappings.
     loader: Any = type("Loader", (yaml.SafeLoader,), {})
     for tag in ("!Template", "!TemplateMetadata"):
