@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import numpy as np
-
 from taskgroup_core.errors import DataError
 from taskgroup_core.problems.backbones import load_backbone
 from taskgroup_core.problems.entailment_instructions import ENTAILMENT
@@ -100,8 +98,3 @@ def paper_problem(
     pairs = load_wic(pairs_folder) if source == "wic" else load_rte(pairs_folder)
     chosen = paper_instructions(source, prompts_folder)[:n_instructions]
     return adapter_problem(pairs, chosen, backbone, rank=4)
-
-
-def training_rows(problem: Problem, n_members: int) -> int:
-    """Training inputs of a subset of so many instructions, which all have equally many."""
-    return n_members * int(np.bincount(problem.train.task_index.numpy()).max())
