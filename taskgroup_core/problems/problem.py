@@ -27,7 +27,8 @@ class Problem:
     ----------
     name : for records and figures.
     tasks : the n tasks.
-    inputs : tensor with shape (N, ...): what the network reads; floats, or bytes (uint8) that it scales by itself.
+    inputs : tensor with shape (N, ...): what the network reads; floats, bytes (uint8) that it scales by itself, or
+        int64 token ids.
     train, val, test : examples (rows) of the three splits; every task occurs in each.
     build : makes a freshly initialised network that maps inputs with shape (B, ...) to outputs with shape
         (B, n_outputs): one column a task, one a class for multiclass tasks, one a number for regression tasks whose
