@@ -160,9 +160,7 @@ class ChoiceOfK(BaseEstimator):  # type: ignore[misc]
     def _status(self, best: int, clear: bool) -> str:
         compared = f"largest excess gain at k = {best} of {len(self.candidates_)} compared, p = {self.p_value_:.2g}"
         if not clear:
-            return (
-                f"No groups found ({compared}): with its pairs dealt out at random T groups as well. k = 1 is reported."
-            )
+            return f"No groups found ({compared}): dealt-out pairs give as large an excess. k = 1 is reported."
         if best == self.candidates_[-1] and len(self.candidates_) > 1:
             return f"{best} groups ({compared}); it is the largest k compared: try larger ones."
         return f"{best} groups ({compared})."
