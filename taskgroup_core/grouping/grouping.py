@@ -100,6 +100,31 @@ def average_density(affinity: xr.DataArray | ArrayLike, groups: Iterable[Sequenc
     return float(np.mean(((members @ values) * members).sum(axis=1) / members.sum(axis=1)))
 
 
+def random_density(affinity: xr.DataArray | ArrayLike, n_groups: int) -> float:
+    """The mean of `average_density` over all relabellings of a partition into k groups: the same for every partition.
+
+    A relabelling puts the mean diagonal d into every group, and the mean o off the diagonal everywhere else. A group of
+    s tasks then has density d + (s - 1) o, so the mean over groups is d + (n - k) o / k, whatever the sizes.
+
+    Parameters
+    ----------
+    affinity : T[target, source], with shape (n, n); the result has its unit.
+    n_groups : k, from 1 to n.
+
+    Raises
+    ------
+    InputError : an affinity or a number of groups that cannot be used.
+
+    References
+    ----------
+    Ours, for GRAD-TAG, Equation (7).
+    """
+    values = check_affinity(affinity)
+    n, k = len(values), check_n_groups(n_groups, len(values))
+    trace = float(values.trace())
+    return trace / n + (float(values.sum()) - trace) / (n * max(n - 1, 1)) * (n - k) / k
+
+
 def check_n_groups(n_groups: Any, n_tasks: int) -> int:
     """Return `n_groups` as an int, after checking that n tasks can be split into so many non-empty groups.
 

@@ -12,7 +12,7 @@ import numpy as np
 from taskgroup_core.errors import InputError, MissingExtra
 from taskgroup_core.grouping.admm import solve_admm
 from taskgroup_core.grouping.certificate import Certificate, certify
-from taskgroup_core.grouping.grouping import Grouper, Labels, average_density
+from taskgroup_core.grouping.grouping import Grouper, Labels, average_density, random_density
 from taskgroup_core.grouping.local_search import round_by_local_search
 from taskgroup_core.grouping.rounding import Rounding, round_by_average_linkage, round_by_threshold
 from taskgroup_core.matrices import FloatArray
@@ -127,8 +127,7 @@ class SDPGrouper(Grouper):
         self.certified_bound_ = math.nextafter(self.certificate_.bound / n_groups, math.inf)
         self.rounding_: Rounding = ROUNDINGS[self.rounding](self.relaxation_, n_groups, values)
         groups = [np.flatnonzero(self.rounding_.labels == group).tolist() for group in range(n_groups)]
-        # The mean of X over all relabellings of a partition has one value on the diagonal and one off it.
-        random = (float(np.trace(centred)) * (n_groups - 1) / max(n - 1, 1) + offset) / n_groups
+        random = random_density(values, n_groups)
         nothing = self.bound_ - random <= 1e-9 * max(float(np.abs(values).max()), 1e-300)
         density = average_density(values, groups)
         self.gap_, self.certified_gap_ = (
