@@ -88,7 +88,7 @@ def attention_embeddings(
         {name: torch.stack([pair[layer][name] for pair in drawn]).requires_grad_() for name in drawn[0][layer]}
         for layer in (0, 1)
     )
-    optimiser = torch.optim.Adam([*first.values(), *second.values()], learning_rate)
+    optimiser = torch.optim.Adam([*first.values(), *second.values()], learning_rate, fused=True)
     for _ in range(epochs):
         optimiser.zero_grad()
         rebuilt = attend(bend(attend(rows, first, graph)), second, graph)
@@ -112,9 +112,9 @@ def attend(rows: Tensor, weights: Weights, graph: Graph) -> Tensor:
     from torch.nn.functional import leaky_relu
 
     count, heads, units, _ = weights["linear"].shape
-    hidden = torch.einsum("nd,rhud->rhnu" if rows.ndim == 2 else "rnd,rhud->rhnu", rows, weights["linear"])
-    source = torch.einsum("rhnu,rhu->rhn", hidden, weights["source"])
-    target = torch.einsum("rhnu,rhu->rhn", hidden, weights["target"])
+    hidden = (rows if rows.ndim == 2 else rows[:, None]) @ weights["linear"].mT
+    target = (hidden @ weights["target"][..., None])[..., 0]
+    source = (hidden @ weights["source"][..., None])[..., 0]
     score = target[..., :, None] + source[..., None, :]
     if graph.weight is not None:
         slope = (weights["edge"] * weights["edge linear"]).sum(dim=-1)
