@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Self
 
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
 
 from taskgroup_core.errors import InputError
 from taskgroup_core.grouping.graph_attention import attention_embeddings
@@ -186,7 +188,9 @@ class GATMixtureGrouper(BaseEstimator):  # type: ignore[misc]
             reg_covar=self.regularisation,
             random_state=derive(self.random_state, "mixture", restart) % 2**32,
         )
-        responsibilities: FloatArray = mixture.fit(embedding).predict_proba(embedding)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct points than b: status_ counts groups
+            responsibilities: FloatArray = mixture.fit(embedding).predict_proba(embedding)
         threshold = self.threshold if self.silhouette == "members" else np.inf
         member = soft_members(responsibilities, threshold)
         scored = member.any(axis=0).sum() >= 2 and member.sum(axis=0).max() > 1
