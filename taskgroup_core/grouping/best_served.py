@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from taskgroup_core.errors import InputError
 from taskgroup_core.grouping.group_payoffs import ServedTasks
 from taskgroup_core.grouping.group_search import select
 from taskgroup_core.grouping.group_selection import Limits, Selection
-from taskgroup_core.grouping.group_values import check_size, divisors, member_sums
+from taskgroup_core.grouping.group_values import check_size, network_sets, other_gains
 from taskgroup_core.grouping.grouping import Grouping
 from taskgroup_core.grouping.overlapping import OverlappingGrouper, check_flag, check_word
 from taskgroup_core.matrices import FloatArray, check_affinity
@@ -101,12 +101,11 @@ class BestServedGrouper(OverlappingGrouper):
             self._refuse("one task and singletons='excluded'", "Use singletons='diagonal'.")
         # Only differences within a row matter: without its level, rows at -100 +- 1 are solved as sharply as at 0 +- 1.
         levels = np.mean([np.median(kind, axis=1) for kind in kinds], axis=0)
-        sets = np.arange(1 << n)
-        allowed = (sets & (sets - 1) > 0) | ((sets > 0) & (self.singletons == "diagonal"))
+        allowed = network_sets(n, alone=self.singletons == "diagonal")
         limits = Limits(
             np.zeros((1, len(costs), n)), np.array([costs]), np.array([-np.inf]), np.array([budget * (1 + 1e-9)])
         )
-        payoff = ServedTasks(np.stack([_gains(kind - levels[:, None], allowed) for kind in kinds]))
+        payoff = ServedTasks(np.stack([other_gains(kind - levels[:, None], allowed) for kind in kinds]))
         selection = Selection(payoff, np.stack([allowed & (cap > 0) for cap in caps]), limits, caps, distinct=False)
         chosen = select(selection, self.time_limit)
         assert chosen is not None  # one network for all tasks is within the budget
@@ -157,16 +156,6 @@ def member_scores(
 
 def _tasks(mask: int, n_tasks: int) -> tuple[int, ...]:
     return tuple(task for task in range(n_tasks) if mask >> task & 1)
-
-
-def _gains(values: FloatArray, allowed: NDArray[np.bool_]) -> FloatArray:
-    """`member_scores` of every set, with shape (n, 2^n), 0 where there is none."""
-    n = len(values)
-    gains = member_sums(values - np.diag(np.diag(values)))
-    gains /= divisors(n, "others")
-    alone = 1 << np.arange(n)
-    gains[np.arange(n), alone] = np.where(allowed[alone], np.diag(values), 0.0)
-    return gains
 
 
 def _positive(name: str, value: Any) -> float:

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Self
+import warnings
+from typing import Self
 
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
 
-from taskgroup_core.errors import InputError, MissingExtra
+from taskgroup_core.errors import InputError
+from taskgroup_core.grouping.graph_attention import attention_embeddings
 from taskgroup_core.grouping.grouping import average_density, check_n_groups, check_random_state
-from taskgroup_core.grouping.soft_groups import SINGLETONS, soft_groups
+from taskgroup_core.grouping.overlapping import check_flag, check_word
+from taskgroup_core.grouping.soft_groups import SINGLETONS, membership_silhouette, soft_groups, soft_members
 from taskgroup_core.matrices import FloatArray, check_affinity
-from taskgroup_core.seeds import derive, seeded
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
+from taskgroup_core.seeds import derive
 
 ACTIVATIONS = ("elu", "none")
 COVARIANCES = ("spherical", "diag", "tied", "full")
+SILHOUETTES = ("served", "members")
+ATTENTION = ("neighbours", "edge_weights", "self_loops", "activation", "standardise", "epochs", "learning_rate")
 
 
 class GATMixtureGrouper(BaseEstimator):  # type: ignore[misc]
@@ -34,16 +36,25 @@ class GATMixtureGrouper(BaseEstimator):  # type: ignore[misc]
     ----------
     n_groups : b, the number of mixture components, from 1 to n.
     threshold : a task is a member of every component that is responsible for it (Eq. 4 of the supplement) by at
-        least this much, and always of the most responsible one, which serves it.
+        least this much, and always of the most responsible one, which serves it. The paper gives no value; at 0.5, the
+        default, two groups share a task only in a tie.
     singletons : what becomes of a group of one task: "merge" puts it into the nearest group (of the highest
-        responsibility after its own), "copy" makes it that group and itself, which overlaps, "keep" leaves it.
-    neighbours : edges come from a task's most affine others, so many; None for the complete graph.
-    edge_weights : whether attention sees T[target, source] on the edge.
-    activation : "elu" or "none", behind the first layer.
-    covariance : of the mixture, in scikit-learn's words.
-    regularisation : added to the diagonal of covariances; n points in 2 n dimensions need some.
-    epochs, learning_rate : of Adam.
-    restarts : runs to choose from.
+        responsibility after its own), "copy" makes it that group and itself, which overlaps, "keep" leaves it. "merge"
+        is the default because the paper wants no group of one, and copies train tasks twice.
+    neighbours : edges come from a task's most affine others, so many; None, the default, for the complete graph: the
+        paper's edges join all tasks that have an affinity.
+    edge_weights : whether attention sees T[target, source] on the edge. By default not: no equation of the paper does.
+    self_loops : whether a task attends to itself; by default, as in the usual implementations of the layer.
+    activation : "elu" or "none", behind the first layer; "elu" is that of the graph attention network's authors.
+    standardise : whether the columns of T are brought to mean 0 and standard deviation 1 before attention reads its
+        rows; by default they are read as they are.
+    covariance : of the mixture, in scikit-learn's words; "diag" by default, because n points in 2 n dimensions do not
+        determine a full one.
+    regularisation : added to the diagonal of covariances, which need some for the same reason.
+    silhouette : of "served" groups, those of the most responsible components, as in Eq. (5) of the supplement, or of
+        all "members", see `membership_silhouette`; the same where nothing overlaps.
+    epochs, learning_rate : of Adam; the paper's.
+    restarts : runs to choose from; the paper's 10.
     random_state : seed of the initialisations and mixtures.
 
     Attributes
@@ -58,7 +69,6 @@ class GATMixtureGrouper(BaseEstimator):  # type: ignore[misc]
     Raises
     ------
     InputError : (on fit) arguments that cannot be used.
-    MissingExtra : torch_geometric is not installed.
 
     References
     ----------
@@ -68,11 +78,12 @@ class GATMixtureGrouper(BaseEstimator):  # type: ignore[misc]
     Deviations
     ----------
     1. The second layer gets n units, not 2 n as printed: it rebuilds rows of n entries.
-    2. Open in the paper, and options here: the edges, whether their weights are used (they are defined there, and no
-       equation has them), the activation, the covariance, the threshold, and what "nearest" means for singletons.
+    2. Open in the paper, and options here: the edges and loops, whether the edges' weights are used (they are defined
+       there, and no equation has them), the activation, the scale of the rows, the covariance, the threshold, what
+       "nearest" means for singletons, and the silhouette of groups that overlap.
     3. With the complete graph and without weights, the equations as they stand, attention mixes all tasks, and even
        clear families may end in one group; `neighbours` or `edge_weights` keep them apart.
-    4. The silhouette is that of the most responsible components: groups that overlap have none.
+    4. The silhouette is taken before the refinement of singletons.
     """
 
     def __init__(
@@ -83,17 +94,21 @@ class GATMixtureGrouper(BaseEstimator):  # type: ignore[misc]
         singletons: str = "merge",
         neighbours: int | None = None,
         edge_weights: bool = False,
+        self_loops: bool = True,
         activation: str = "elu",
+        standardise: bool = False,
         covariance: str = "diag",
         regularisation: float = 1e-3,
+        silhouette: str = "served",
         epochs: int = 100,
         learning_rate: float = 1e-3,
         restarts: int = 10,
         random_state: int = 0,
     ) -> None:
         self.n_groups, self.threshold, self.singletons = n_groups, threshold, singletons
-        self.neighbours, self.edge_weights, self.activation = neighbours, edge_weights, activation
-        self.covariance, self.regularisation = covariance, regularisation
+        self.neighbours, self.edge_weights, self.self_loops = neighbours, edge_weights, self_loops
+        self.activation, self.standardise = activation, standardise
+        self.covariance, self.regularisation, self.silhouette = covariance, regularisation, silhouette
         self.epochs, self.learning_rate, self.restarts = epochs, learning_rate, restarts
         self.random_state = random_state
 
@@ -102,13 +117,35 @@ class GATMixtureGrouper(BaseEstimator):  # type: ignore[misc]
 
         Raises
         ------
-        InputError, MissingExtra : see the class.
+        InputError : see the class.
         """
         values = check_affinity(affinity)
         self._check(len(values))
-        runs = [self._run(values, restart) for restart in range(self.restarts)]
-        self.silhouettes_ = np.array([silhouette for silhouette, _, _ in runs])
-        _, self.embedding_, self.responsibilities_ = runs[int(self.silhouettes_.argmax())]
+        starts = [(self.random_state, restart) for restart in range(self.restarts)]
+        options = {name: getattr(self, name) for name in ATTENTION}
+        return self.fit_embeddings(values, attention_embeddings(values, starts, **options))
+
+    def fit_embeddings(self, affinity: xr.DataArray | ArrayLike, embeddings: FloatArray) -> Self:
+        """Group the tasks from embeddings at hand, one a run: the second half of `fit`.
+
+        Parameters
+        ----------
+        affinity : T[target, source], which gives `objective_`.
+        embeddings : with shape (restarts, n, d), such as those of `attention_embeddings`.
+
+        Raises
+        ------
+        InputError : see the class, or embeddings with another shape.
+        """
+        values = check_affinity(affinity)
+        self._check(len(values))
+        if np.ndim(embeddings) != 3 or np.shape(embeddings)[:2] != (self.restarts, len(values)):
+            found = f"shape {np.shape(embeddings)}"
+            raise InputError("embeddings", found, f"Give shape ({self.restarts}, {len(values)}, d), one a restart.")
+        runs = [self._cluster(embedding, restart) for restart, embedding in enumerate(embeddings)]
+        self.silhouettes_ = np.array([silhouette for silhouette, _ in runs])
+        kept = int(self.silhouettes_.argmax())
+        self.embedding_, self.responsibilities_ = np.asarray(embeddings)[kept], runs[kept][1]
         self.grouping_ = soft_groups(self.responsibilities_, self.threshold, self.singletons)
         self.groups_, self.served_by_ = self.grouping_.groups, self.grouping_.served_by
         overlap = sum(map(len, self.groups_)) > len(values)
@@ -125,9 +162,11 @@ class GATMixtureGrouper(BaseEstimator):  # type: ignore[misc]
             raise InputError("affinity", "one task", "Give two tasks or more: a mixture cannot be fitted to one point.")
         check_n_groups(self.n_groups, n_tasks)
         check_random_state(self.random_state)
-        for name, words in {"singletons": SINGLETONS, "activation": ACTIVATIONS, "covariance": COVARIANCES}.items():
-            if getattr(self, name) not in words:
-                raise InputError(name, repr(getattr(self, name)), f"Use one of {', '.join(words)}.")
+        choices = {"singletons": SINGLETONS, "activation": ACTIVATIONS, "covariance": COVARIANCES}
+        for name, words in (choices | {"silhouette": SILHOUETTES}).items():
+            check_word(name, getattr(self, name), words)
+        for name in ("edge_weights", "self_loops", "standardise"):
+            check_flag(name, getattr(self, name))
         fine = {
             "threshold": 0 < self.threshold <= 1,
             "neighbours": self.neighbours is None or 1 <= self.neighbours < max(2, n_tasks),
@@ -139,58 +178,20 @@ class GATMixtureGrouper(BaseEstimator):  # type: ignore[misc]
         for name in (name for name, good in fine.items() if not good):
             raise InputError(name, repr(getattr(self, name)), "See the help of GATMixtureGrouper for its range.")
 
-    def _run(self, values: FloatArray, restart: int) -> tuple[float, FloatArray, FloatArray]:
-        """Mean silhouette, embedding and responsibilities of one training and one mixture."""
-        from sklearn.metrics import silhouette_score
+    def _cluster(self, embedding: FloatArray, restart: int) -> tuple[float, FloatArray]:
+        """Mean silhouette and responsibilities of one mixture."""
         from sklearn.mixture import GaussianMixture
 
-        embedding = self._embed(values, restart)
         mixture = GaussianMixture(
             self.n_groups,
             covariance_type=self.covariance,
             reg_covar=self.regularisation,
             random_state=derive(self.random_state, "mixture", restart) % 2**32,
         )
-        responsibilities = mixture.fit(embedding).predict_proba(embedding)
-        labels = responsibilities.argmax(axis=1)
-        scored = 2 <= len(np.unique(labels)) < len(values)
-        return float(silhouette_score(embedding, labels)) if scored else -1.0, embedding, responsibilities
-
-    def _embed(self, values: FloatArray, restart: int) -> FloatArray:
-        """Z after training, with shape (n, 2 n)."""
-        import torch
-        from torch.nn.functional import elu
-
-        rows = torch.from_numpy(values).float()
-        edges, weights = _edges(values, self.neighbours)
-        bend: Callable[[Tensor], Tensor] = elu if self.activation == "elu" else torch.nn.Identity()
-        with seeded(self.random_state, "attention", restart):
-            first, second = _layers(len(values), 1 if self.edge_weights else None)
-        optimiser = torch.optim.Adam([*first.parameters(), *second.parameters()], self.learning_rate)
-        given: dict[str, Any] = {"edge_attr": weights} if self.edge_weights else {}
-        for _ in range(self.epochs):
-            optimiser.zero_grad()
-            rebuilt = second(bend(first(rows, edges, **given)), edges, **given)
-            torch.nn.functional.mse_loss(rebuilt, rows).backward()
-            optimiser.step()
-        with torch.no_grad():
-            embedding: NDArray[np.float64] = bend(first(rows, edges, **given)).double().numpy()
-        return embedding
-
-
-def _layers(n_tasks: int, edge_dim: int | None) -> tuple[nn.Module, nn.Module]:
-    try:
-        from torch_geometric.nn import GATConv
-    except ImportError as error:
-        raise MissingExtra("torch-geometric", "graph") from error
-    return GATConv(n_tasks, n_tasks, heads=2, edge_dim=edge_dim), GATConv(2 * n_tasks, n_tasks, edge_dim=edge_dim)
-
-
-def _edges(values: FloatArray, neighbours: int | None) -> tuple[Tensor, Tensor]:
-    """Edges (source, target) with shape (2, E), without loops, which the layers add; T on them, shape (E, 1)."""
-    import torch
-
-    others = np.where(np.eye(len(values), dtype=bool), -np.inf, values)
-    rank = (-others).argsort(axis=1, kind="stable").argsort(axis=1)
-    target, source = np.nonzero((rank < (neighbours or len(values))) & np.isfinite(others))
-    return torch.from_numpy(np.stack([source, target])), torch.from_numpy(values[target, source][:, None]).float()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct points than b: status_ counts groups
+            responsibilities: FloatArray = mixture.fit(embedding).predict_proba(embedding)
+        threshold = self.threshold if self.silhouette == "members" else np.inf
+        member = soft_members(responsibilities, threshold)
+        scored = member.any(axis=0).sum() >= 2 and member.sum(axis=0).max() > 1
+        return membership_silhouette(embedding, member) if scored else -1.0, responsibilities

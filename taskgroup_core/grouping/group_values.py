@@ -70,3 +70,36 @@ def divisors(n_tasks: int, divisor: str) -> FloatArray:
     if divisor not in DIVISORS:
         raise InputError("divisor", repr(divisor), f"Use one of {', '.join(DIVISORS)}.")
     return np.maximum(subset_sums(np.ones(n_tasks)) - (divisor == "others"), 1.0)
+
+
+def network_sets(n_tasks: int, *, alone: bool) -> NDArray[np.bool_]:
+    """Which sets may be a network: those of two tasks and more, and single tasks if these may be alone; (2^n,)."""
+    sets = np.arange(1 << n_tasks)
+    allowed: NDArray[np.bool_] = (sets & (sets - 1) > 0) | ((sets > 0) & alone)
+    return allowed
+
+
+def row_gains(values: FloatArray, divisor: str) -> FloatArray:
+    """For each target and set: the part of the set's value that is in the target's row; 0 outside; (n, 2^n).
+
+    Raises
+    ------
+    InputError : see `divisors`.
+    """
+    gains = member_sums(values)
+    gains /= divisors(len(values), divisor)
+    return gains
+
+
+def other_gains(values: FloatArray, allowed: NDArray[np.bool_]) -> FloatArray:
+    """For each target and set: mean of T over the OTHER members, T[t, t] for a set {t} that is allowed; (n, 2^n).
+
+    Parameters
+    ----------
+    allowed : which sets may be a network, with shape (2^n,).
+    """
+    n = len(values)
+    gains = row_gains(values - np.diag(np.diag(values)), "others")
+    alone = 1 << np.arange(n)
+    gains[np.arange(n), alone] = np.where(allowed[alone], np.diag(values), 0.0)
+    return gains

@@ -13,7 +13,7 @@ from scipy.optimize import LinearConstraint
 from taskgroup_core.grouping.group_limits import Slots, check_slots
 from taskgroup_core.grouping.group_payoffs import Payoff, ServedTasks, WholeGroups
 from taskgroup_core.grouping.group_search import Chosen, select
-from taskgroup_core.grouping.group_values import DIVISORS, LARGEST, divisors, group_sums, member_sums, members_of
+from taskgroup_core.grouping.group_values import DIVISORS, LARGEST, divisors, group_sums, members_of, row_gains
 from taskgroup_core.grouping.grouping import Grouping, check_n_groups
 from taskgroup_core.grouping.large_limits import impossible, membership
 from taskgroup_core.grouping.large_problem import LargeProgramme
@@ -119,11 +119,9 @@ class ProgrammingGrouper(OverlappingGrouper):
         slots = check_slots(n, m, self.min_size, self.max_size, self.costs, self.budgets, self.constraints)
         if n > LARGEST:
             return self._search(LargeProgramme(counted, self.divisor, self.overlap, slots))
-        divisor = divisors(n, self.divisor)
-        payoff: Payoff = WholeGroups(group_sums(counted) / divisor, disjoint=self.overlap == "none")
+        payoff: Payoff = WholeGroups(group_sums(counted) / divisors(n, self.divisor), disjoint=self.overlap == "none")
         if self.overlap == "best_served":
-            gains = member_sums(counted)
-            gains /= divisor
+            gains = row_gains(counted, self.divisor)
             payoff = ServedTasks(np.broadcast_to(gains, (len(slots.kinds), *gains.shape)))
         found = slots.impossible()
         chosen = None if found else select(slots.selection(payoff), self.time_limit)

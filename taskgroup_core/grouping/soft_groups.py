@@ -1,13 +1,23 @@
-"""From soft membership to groups that may overlap, and what becomes of groups of one task."""
+"""From soft membership to groups that may overlap, what becomes of groups of one task, and how distinct groups are."""
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.distance import cdist
 
 from taskgroup_core.grouping.grouping import Grouping
 from taskgroup_core.matrices import FloatArray
+from taskgroup_core.subsets import Subsets
 
 SINGLETONS = ("merge", "copy", "keep")
+
+
+def soft_members(responsibilities: FloatArray, threshold: float) -> NDArray[np.bool_]:
+    """Which tasks each component has: those from the threshold on, and those it is most responsible for; (n, b)."""
+    member: NDArray[np.bool_] = responsibilities >= threshold
+    member[np.arange(len(member)), responsibilities.argmax(axis=1)] = True
+    return member
 
 
 def soft_groups(responsibilities: FloatArray, threshold: float, singletons: str) -> Grouping:
@@ -30,8 +40,7 @@ def soft_groups(responsibilities: FloatArray, threshold: float, singletons: str)
     1. The paper's "new cluster that replaces the singular one" can be read as either "merge" or "copy".
     """
     served = responsibilities.argmax(axis=1)
-    member = responsibilities >= threshold
-    member[np.arange(len(served)), served] = True
+    member = soft_members(responsibilities, threshold)
     groups = {b: set(np.flatnonzero(member[:, b]).tolist()) for b in np.unique(served).tolist()}
     for b in [b for b, group in groups.items() if len(group) == 1]:
         others = [other for other in groups if other != b]
@@ -47,3 +56,32 @@ def soft_groups(responsibilities: FloatArray, threshold: float, singletons: str)
             groups[b] = groups[nearest] | {task}
     order = sorted(groups, key=lambda b: (sorted(groups[b]), b))
     return Grouping(tuple(tuple(sorted(groups[b])) for b in order), tuple(order.index(b) for b in served.tolist()))
+
+
+def membership_silhouette(points: FloatArray, member: Subsets) -> float:
+    """The mean silhouette of groups that may overlap: over the memberships of each point, then over points.
+
+    For a membership, a is the mean distance to the group's other members, and b the smallest mean distance to a group
+    that does not hold the point. A membership counts 0 in a group of one, and where every group holds the point.
+    Without overlap it is the usual mean silhouette.
+
+    Parameters
+    ----------
+    points : with shape (n, d).
+    member : with shape (n, b), each point in a group at least; empty groups are left out.
+
+    References
+    ----------
+    P. Rousseeuw, Silhouettes: a graphical aid to the interpretation and validation of cluster analysis, 1987.
+    """
+    groups = member[:, member.any(axis=0)].astype(np.float64)
+    size = groups.sum(axis=0)
+    total = cdist(points, points) @ groups  # [point, group]: summed distances to the members
+    inside = total / np.maximum(size - 1, 1)
+    outside = np.where(groups > 0, np.inf, total / size).min(axis=1)[:, None]
+    counts = (groups > 0) & (size > 1) & np.isfinite(outside)
+    larger = np.maximum(inside, outside)
+    counts &= larger > 0  # points that coincide with both groups tell neither apart
+    widths = np.zeros_like(total)
+    np.divide(outside - inside, larger, out=widths, where=counts)
+    return float((widths.sum(axis=1) / groups.sum(axis=1)).mean())

@@ -10,29 +10,14 @@ import pytest
 from taskgroup_core.grouping import group_relaxation, group_search
 from taskgroup_core.grouping.best_served import SINGLETONS, BestServedGrouper, member_scores
 from taskgroup_core.matrices import FloatArray
-
-
-def draw(rng: np.random.Generator, n: int) -> FloatArray:
-    """Asymmetric, with negative entries; half of the draws are small integers, so that ties are common."""
-    if rng.integers(2):
-        return rng.integers(-3, 4, (n, n)).astype(float)
-    return rng.standard_normal((n, n)) * 10.0 ** rng.integers(-3, 4)
+from tests.covers import draw, network_gains
 
 
 def enumerate_best(kinds: list[tuple[FloatArray, float]], budget: float, singletons: str) -> float:
     """The best mean served score over all affordable choices of networks."""
-    n = len(kinds[0][0])
-    rows, costs = [], []
-    for values, cost in kinds:
-        for size in range(1 if singletons == "diagonal" else 2, n + 1):
-            for group in combinations(range(n), size):
-                row = np.full(n, -np.inf)
-                for task in group:
-                    others = [values[task, source] for source in group if source != task]
-                    row[task] = np.mean(others) if others else values[task, task]
-                rows.append(row)
-                costs.append(cost)
-    scores, price = np.array(rows), np.array(costs)
+    rows = [network_gains(values, singletons) for values, _ in kinds]
+    scores = np.concatenate(rows)
+    price = np.repeat([cost for _, cost in kinds], [len(part) for part in rows])
     best = -np.inf
     for count in range(1, int(budget / price.min()) + 1):
         choices = np.array(list(combinations(range(len(scores)), min(count, len(scores)))))

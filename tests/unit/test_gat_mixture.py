@@ -5,11 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import silhouette_score
 
-from taskgroup_core.errors import InputError, MissingExtra
-from taskgroup_core.grouping import gat_mixture
+from taskgroup_core.errors import InputError
 from taskgroup_core.grouping.gat_mixture import GATMixtureGrouper
-from taskgroup_core.grouping.soft_groups import soft_groups
+from taskgroup_core.grouping.graph_attention import (
+    Weights,
+    attention_embeddings,
+    initial_weights,
+    standardised,
+    task_graph,
+)
+from taskgroup_core.grouping.soft_groups import membership_silhouette, soft_groups
+from taskgroup_core.matrices import FloatArray
+from taskgroup_core.seeds import torch_generator
 
 FAMILIES = np.kron(np.eye(3), np.ones((3, 3))) + 0.05 * np.random.default_rng(0).random((9, 9))
 
@@ -33,16 +42,109 @@ def test_the_same_seed_gives_the_same_bits_and_leaves_the_global_generator_alone
     assert not np.array_equal(first.embedding_, other.embedding_)
 
 
-def test_training_rebuilds_the_rows_better() -> None:
-    def error(epochs: int) -> float:
-        found = GATMixtureGrouper(3, epochs=epochs, learning_rate=0.02, restarts=1).fit(FAMILIES)
-        solution = np.linalg.lstsq(found.embedding_, FAMILIES, rcond=1e-3)[0]
-        return float(((found.embedding_ @ solution - FAMILIES) ** 2).sum())
+def library_layers(drawn: list[Weights], loops: bool) -> list[torch.nn.Module]:
+    """torch_geometric's layers with given weights: another implementation, by messages along a list of edges."""
+    layers = pytest.importorskip("torch_geometric.nn")
+    made = []
+    for weights in drawn:
+        heads, n_out, n_in = weights["linear"].shape
+        edge_dim = 1 if "edge" in weights else None
+        layer = layers.GATConv(n_in, n_out, heads=heads, edge_dim=edge_dim, add_self_loops=loops).double()
+        with torch.no_grad():
+            layer.lin.weight.copy_(weights["linear"].reshape(-1, n_in))
+            layer.att_src.copy_(weights["source"][None])
+            layer.att_dst.copy_(weights["target"][None])
+            if edge_dim:
+                layer.lin_edge.weight.copy_(weights["edge linear"].reshape(-1, 1))
+                layer.att_edge.copy_(weights["edge"][None])
+        made.append(layer)
+    return made
 
-    assert error(200) < error(1)
+
+@pytest.mark.parametrize(
+    ("loops", "neighbours", "weighted"), [(True, None, False), (False, 2, False), (True, 3, True), (False, None, True)]
+)
+def test_the_batch_trains_each_network_as_the_library_does(loops: bool, neighbours: int | None, weighted: bool) -> None:
+    options = {"self_loops": loops, "neighbours": neighbours, "edge_weights": weighted, "learning_rate": 1e-2}
+    found = attention_embeddings(FAMILIES, [(3, 0), (3, 1)], epochs=20, **options)  # type: ignore[arg-type]
+    without = task_graph(FAMILIES, neighbours, edge_weights=weighted, self_loops=False)
+    target, source = np.nonzero(without.edge)
+    edges, rows = torch.from_numpy(np.stack([source, target])), torch.from_numpy(FAMILIES)
+    given = {"edge_attr": rows[target, source][:, None]} if weighted else {}
+    for number, embedding in enumerate(found):
+        generator = torch_generator(3, "attention", number)
+        drawn = [initial_weights(n_in, 9, heads, without, generator) for n_in, heads in ((9, 2), (18, 1))]
+        first, second = library_layers(drawn, loops)
+        optimiser = torch.optim.Adam([*first.parameters(), *second.parameters()], 1e-2)
+        for _ in range(20):
+            optimiser.zero_grad()
+            rebuilt = second(torch.nn.functional.elu(first(rows, edges, **given)), edges, **given)
+            torch.nn.functional.mse_loss(rebuilt, rows).backward()
+            optimiser.step()
+        alone = torch.nn.functional.elu(first(rows, edges, **given)).detach().numpy()
+        np.testing.assert_allclose(embedding, alone, atol=1e-6)
+    untrained = attention_embeddings(FAMILIES, [(3, 0)], epochs=0, **options)  # type: ignore[arg-type]
+    assert np.abs(found[0] - untrained[0]).max() > 1e-2
 
 
-@pytest.mark.parametrize("options", [{"neighbours": 2}, {"edge_weights": True}, {"activation": "none"}])
+def test_no_network_sees_another() -> None:
+    alone = attention_embeddings(FAMILIES, [(5, 1)], neighbours=2, epochs=5)
+    among = attention_embeddings(FAMILIES, [(5, 0), (5, 1), (6, 1)], neighbours=2, epochs=5)
+    np.testing.assert_allclose(among[1:2], alone, atol=1e-6)
+    assert np.abs(among[0] - among[1]).max() > 1e-2
+
+
+def test_without_weights_and_on_the_complete_graph_attention_nearly_merges_the_tasks() -> None:
+    def spread(points: FloatArray) -> float:
+        return float(((points - points.mean(axis=0)) ** 2).sum() / (points**2).sum())
+
+    merged, apart = (attention_embeddings(FAMILIES, [(0, 0)], neighbours=k)[0] for k in (None, 2))
+    assert spread(merged) < 0.02 < 0.3 < spread(apart)
+
+
+def test_standardised_rows_have_columns_of_one_scale() -> None:
+    values = np.array([[1.0, 7.0, 2.0], [3.0, 7.0, -4.0], [5.0, 7.0, 100.0]])
+    found = standardised(values)
+    np.testing.assert_allclose(found.mean(axis=0), 0, atol=1e-12)
+    np.testing.assert_allclose(found.std(axis=0), [1, 0, 1])
+    assert np.all(np.diff(found[:, 0]) > 0)
+
+
+def test_embeddings_at_hand_are_clustered_like_those_of_fit() -> None:
+    grouper = GATMixtureGrouper(3, neighbours=2, restarts=2)
+    whole = grouper.fit(FAMILIES).responsibilities_
+    embeddings = attention_embeddings(FAMILIES, [(0, 0), (0, 1)], neighbours=2)
+    assert np.array_equal(grouper.fit_embeddings(FAMILIES, embeddings).responsibilities_, whole)
+    with pytest.raises(InputError, match="embeddings"):
+        grouper.fit_embeddings(FAMILIES, embeddings[:1])
+
+
+def test_the_silhouette_of_disjoint_groups_is_scikit_learns_and_overlap_costs() -> None:
+    generator = np.random.default_rng(1)
+    points, labels = generator.standard_normal((12, 3)), np.arange(12) % 4 % 3
+    labels[0] = 3  # a group of one counts 0
+    disjoint = labels[:, None] == np.arange(4)
+    assert membership_silhouette(points, disjoint) == pytest.approx(silhouette_score(points, labels))
+    line = np.array([[0.0], [1.0], [10.0], [11.0]])
+    apart = np.array([[1, 0], [1, 0], [0, 1], [0, 1]], dtype=bool)
+    shared = apart | (np.arange(4) == 1)[:, None]  # the second point is in both: it counts 0
+    # The first point: a = 1 to its mate, b the mean of 1, 10 and 11. The third: a the mean of 1 and 9, b of 10 and 9.
+    by_hand = (1 - 1 / (22 / 3)) + (1 - 5 / 9.5) + (1 - 5.5 / 10.5)
+    assert membership_silhouette(line, apart) == pytest.approx(silhouette_score(line, [0, 0, 1, 1]))
+    assert membership_silhouette(line, shared) == pytest.approx(by_hand / 4)
+    assert membership_silhouette(line, np.ones((4, 2), dtype=bool)) == 0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"neighbours": 2},
+        {"edge_weights": True},
+        {"self_loops": False},
+        {"activation": "none"},
+        {"standardise": True},
+    ],
+)
 def test_options_change_the_embedding(options: dict[str, object]) -> None:
     plain = GATMixtureGrouper(3, restarts=1, epochs=5).fit(FAMILIES)
     other = GATMixtureGrouper(3, restarts=1, epochs=5, **options).fit(FAMILIES)  # type: ignore[arg-type]
@@ -51,9 +153,12 @@ def test_options_change_the_embedding(options: dict[str, object]) -> None:
 
 def test_edges_run_from_the_most_affine_sources_to_their_target() -> None:
     affinity = np.array([[9.0, 1, 5], [2, 9, 0], [3, 4, 9]])
-    edges, weights = gat_mixture._edges(affinity, 1)
-    assert edges.tolist() == [[2, 0, 1], [0, 1, 2]] and weights[:, 0].tolist() == [5, 2, 4]
-    assert gat_mixture._edges(affinity, None)[0].shape == (2, 6)
+    graph = task_graph(affinity, 1, edge_weights=True, self_loops=False)
+    assert graph.edge.tolist() == [[False, False, True], [True, False, False], [False, True, False]]
+    assert graph.weight is not None and np.array_equal(graph.weight[graph.edge], [5, 2, 4])
+    assert np.array_equal(graph.weight.diagonal(), [5, 2, 4])  # a loop has the mean of its target's edges
+    whole = task_graph(affinity, None, edge_weights=False, self_loops=True)
+    assert whole.edge.all() and whole.weight is None
 
 
 def test_one_group_and_as_many_groups_as_tasks() -> None:
@@ -85,11 +190,25 @@ def test_all_singletons_end_in_pairs_or_more() -> None:
     assert min(map(len, merged.groups)) >= 2 and sum(map(len, merged.groups)) == 4
 
 
+# Two groups on a line, and a task in the middle that wide Gaussians share.
+LINE = np.array([[0.0], [0.1], [0.2], [2.6], [5.0], [5.1], [5.2]])[None]
+
+
 def test_overlapping_groups_have_no_labels() -> None:
-    found = GATMixtureGrouper(3, threshold=1e-3, neighbours=2, regularisation=0.3, restarts=1).fit(FAMILIES)
-    assert sum(map(len, found.groups_)) > 9 and found.labels_ is None
-    sharp = GATMixtureGrouper(3, threshold=1.0, neighbours=2, regularisation=0.3, restarts=1).fit(FAMILIES)
-    assert sum(map(len, sharp.groups_)) == 9 and sharp.labels_ is not None
+    soft = GATMixtureGrouper(2, threshold=0.1, regularisation=1.0, restarts=1).fit_embeddings(np.eye(7), LINE)
+    assert soft.groups_ == ((0, 1, 2, 3), (3, 4, 5, 6)) and soft.labels_ is None
+    sharp = GATMixtureGrouper(2, threshold=1.0, regularisation=1.0, restarts=1).fit_embeddings(np.eye(7), LINE)
+    assert sum(map(len, sharp.groups_)) == 7 and sharp.labels_ is not None
+
+
+def test_of_overlapping_groups_the_silhouette_may_be_of_all_members() -> None:
+    def silhouettes(word: str) -> FloatArray:
+        grouper = GATMixtureGrouper(2, threshold=0.1, silhouette=word, regularisation=1.0, restarts=1)
+        return grouper.fit_embeddings(np.eye(7), LINE).silhouettes_
+
+    assert silhouettes("served") == pytest.approx(silhouette_score(LINE[0], [0, 0, 0, 0, 1, 1, 1]), abs=0.01)
+    shared = np.array([[1, 0]] * 3 + [[1, 1]] + [[0, 1]] * 3, dtype=bool)
+    assert silhouettes("members") == pytest.approx(membership_silhouette(LINE[0], shared))
 
 
 @pytest.mark.parametrize(
@@ -101,6 +220,10 @@ def test_overlapping_groups_have_no_labels() -> None:
         ({"n_groups": 2, "neighbours": 9}, "neighbours"),
         ({"n_groups": 2, "covariance": "round"}, "covariance"),
         ({"n_groups": 2, "activation": "relu"}, "activation"),
+        ({"n_groups": 2, "silhouette": "mean"}, "silhouette"),
+        ({"n_groups": 2, "self_loops": 1}, "self_loops"),
+        ({"n_groups": 2, "standardise": "yes"}, "standardise"),
+        ({"n_groups": 2, "edge_weights": None}, "edge_weights"),
         ({"n_groups": 2, "regularisation": -1}, "regularisation"),
         ({"n_groups": 2, "epochs": 0}, "epochs"),
         ({"n_groups": 2, "learning_rate": 0}, "learning_rate"),
@@ -111,11 +234,3 @@ def test_overlapping_groups_have_no_labels() -> None:
 def test_bad_arguments(options: dict[str, object], named: str) -> None:
     with pytest.raises(InputError, match=named):
         GATMixtureGrouper(**options).fit(FAMILIES)  # type: ignore[arg-type]
-
-
-def test_an_absent_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
-    monkeypatch.setitem(sys.modules, "torch_geometric.nn", None)
-    with pytest.raises(MissingExtra, match="graph"):
-        GATMixtureGrouper(2).fit(FAMILIES)

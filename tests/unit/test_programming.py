@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import combinations, permutations
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -12,38 +12,7 @@ from taskgroup_core.grouping import group_relaxation, group_search
 from taskgroup_core.grouping.exhaustive import ExhaustiveGrouper
 from taskgroup_core.grouping.group_selection import InfeasibleError
 from taskgroup_core.grouping.programming import OVERLAPS, ProgrammingGrouper
-from taskgroup_core.matrices import FloatArray
-
-
-def draw(rng: np.random.Generator, n: int) -> FloatArray:
-    """Asymmetric, with negative entries; half of the draws are small integers, so that ties are common."""
-    if rng.integers(2):
-        return rng.integers(-3, 4, (n, n)).astype(float)
-    return rng.standard_normal((n, n)) * 10.0 ** rng.integers(-3, 4)
-
-
-def all_gains(values: FloatArray, diagonal: bool, divisor: str) -> FloatArray:
-    """Each row a set of tasks, each column a task: what the set is worth to it, -inf where it is not a member."""
-    n = len(values)
-    counted = values if diagonal else values * (1 - np.eye(n))
-    rows = []
-    for size in range(1, n + 1):
-        for group in map(list, combinations(range(n), size)):
-            row = np.full(n, -np.inf)
-            row[group] = counted[np.ix_(group, group)].sum(axis=1) / (size if divisor == "size" else max(size - 1, 1))
-            rows.append(row)
-    return np.array(rows)
-
-
-def payoffs(gains: FloatArray, choices: np.ndarray, overlap: str) -> FloatArray:
-    """Total value of each choice of rows, -inf where a task is left out or may not be in two groups."""
-    best = gains[choices].max(axis=1)
-    values = np.where(np.isfinite(gains), gains, 0.0).sum(axis=1)
-    total = best.sum(axis=1) if overlap == "best_served" else values[choices].sum(axis=1)
-    covered = np.isfinite(best).all(axis=1)
-    if overlap == "none":
-        covered &= np.isfinite(gains[choices]).sum(axis=(1, 2)) == gains.shape[1]
-    return np.where(covered, total, -np.inf)
+from tests.covers import all_gains, best_choice, draw, payoffs
 
 
 @pytest.mark.parametrize("enough", [3, 400])
@@ -58,8 +27,7 @@ def test_the_optimum_is_that_of_enumeration(monkeypatch: pytest.MonkeyPatch, ove
         n = int(rng.integers(2, 7))
         k = int(rng.integers(1, min(n, 3) + 1))
         values, diagonal, divisor = draw(rng, n), bool(rng.integers(2)), ("size", "others")[rng.integers(2)]
-        gains = all_gains(values, diagonal, divisor)
-        best = payoffs(gains, np.array(list(combinations(range(len(gains)), k))), overlap).max()
+        best = best_choice(all_gains(values, diagonal, divisor), k, overlap)
         grouper = ProgrammingGrouper(k, diagonal=diagonal, divisor=divisor, overlap=overlap).fit(values)
         assert grouper.objective_ == pytest.approx(best, rel=1e-9, abs=1e-9 * np.abs(values).max()), case
         assert grouper.gap_ == 0 and grouper.bound_ == grouper.objective_ and "Proved" in grouper.status_
