@@ -85,8 +85,45 @@ def test_same_seed_same_problem():
         {"noise": 0.5},
         {"network": "cnn"},
         {"width": 0},
+        {"kind": "ordinal"},
+        {"classes": 1},
+        {"labelled": 0.0},
+        {"tasks_per_family": [2]},
+        {"tasks_per_family": [2, 0]},
     ],
 )
 def test_bad_arguments(bad):
     with pytest.raises(InputError, match=f"{next(iter(bad))}: found"):
         planted_problem(**{"families": 2, "tasks_per_family": 2, **bad})
+
+
+def test_classes_are_equally_likely_intervals_and_noise_replaces_labels():
+    options = {"tasks_per_family": 1, "n_examples": 6000, "kind": "multiclass", "classes": 4, "spread": 0.0}
+    clean, noisy = (labels_of(planted_problem(2, noise=noise, **options)) for noise in (0.0, 0.2))
+    assert np.bincount(clean[:, 0].astype(int)) / 6000 == pytest.approx(np.full(4, 0.25), abs=0.03)
+    assert (clean != noisy).mean() == pytest.approx(0.2, abs=0.02)
+    assert set(np.unique(noisy)) == {0, 1, 2, 3}
+    assert planted_problem(2, **options).n_outputs == 8
+
+
+def test_regression_is_the_direction_with_its_share_of_noise():
+    options = {"tasks_per_family": 2, "n_examples": 4000, "kind": "regression", "spread": 0.0}
+    problem = planted_problem(2, noise=0.0, **options)
+    label = labels_of(problem)
+    solution, residual, *_ = np.linalg.lstsq(problem.inputs.numpy(), label, rcond=None)
+    assert np.linalg.norm(solution, axis=0) == pytest.approx(np.ones(4), rel=1e-4) and residual.max() < 1e-6
+    assert np.allclose(label[:, 0], label[:, 1])
+    noisy = labels_of(planted_problem(2, noise=0.3, **options))
+    assert noisy.var(axis=0) == pytest.approx(np.ones(4), abs=0.12)
+    assert 1 - np.corrcoef(noisy[:, 0], label[:, 0])[0, 1] ** 2 == pytest.approx(0.3, abs=0.04)
+
+
+def test_labels_may_be_sparse_and_families_of_several_sizes():
+    problem = planted_problem(2, tasks_per_family=[1, 3], n_examples=1000, labelled=0.3)
+    assert problem.task_names == ["0.0", "1.0", "1.1", "1.2"]
+    whole, part = labels_of(planted_problem(2, tasks_per_family=[1, 3], n_examples=1000)), labels_of(problem)
+    kept = ~np.isnan(part)
+    assert kept.mean() == pytest.approx(0.3, abs=0.03)
+    assert np.array_equal(whole[kept], part[kept])
+    with pytest.raises(InputError, match=r"no example of task|one class only"):
+        planted_problem(2, tasks_per_family=1, n_examples=10, labelled=0.01)

@@ -1,0 +1,65 @@
+"""Land mines seen by radar: a binary task a field."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
+
+from taskgroup_core.errors import DataError
+from taskgroup_core.problems.problem import Problem
+from taskgroup_core.problems.registry import DataFile, DataSet, locate
+from taskgroup_core.problems.tables import table_problem
+from taskgroup_core.tasks import Task
+
+LANDMINE: Final = DataSet(
+    "landmine",
+    "radar features of 14,820 targets in 29 fields, mine or clutter",
+    "no licence known to this project; published with Xue et al., JMLR 2007",
+    (
+        DataFile(
+            "LandmineData.mat", sha256="2163ab20a80e33a8b65593c48cf283c540599dcb291105e63fa4af2ce24c2bea", size=1085456
+        ),
+    ),
+    "Ask the authors of the paper above for LandmineData.mat and put it into that folder.",
+)
+DATASETS: Final = (LANDMINE,)
+
+
+def landmine_problem(*, folder: str | Path | None = None, **options: Any) -> Problem:
+    """One binary task a field: is the target a mine? Nine features of a radar image each, 29 fields.
+
+    Parameters
+    ----------
+    folder : of `locate`.
+    options : of `table_problem`: width, shares, seed.
+
+    Raises
+    ------
+    InputError : see `table_problem`.
+    DataError : a file that is missing, truncated or has another layout.
+
+    References
+    ----------
+    Xue, Liao, Carin, Krishnapuram, Multi-Task Learning for Classification with Dirichlet Process Priors, 2007.
+    """
+    path = locate(LANDMINE, "LandmineData.mat", folder)
+    try:
+        content = loadmat(path)
+        features, known = (list(content[name].ravel()) for name in ("feature", "label"))
+        inputs = np.concatenate(features).astype(float)
+        flat = np.concatenate([one.ravel() for one in known]).astype(float)
+        sizes = [len(one) for one in features]
+        fits = sizes == [one.size for one in known] and inputs.shape[1] == 9 and bool(np.isin(flat, (0, 1)).all())
+    except (MatReadError, ValueError, KeyError, TypeError, OSError, NotImplementedError) as error:
+        raise DataError(str(path), f"no fields with features and labels ({error})", "Restore it.") from error
+    if not fits:
+        raise DataError(
+            str(path), f"{len(sizes)} fields of another layout", "Give nine features and a 0 or 1 a target."
+        )
+    labels = np.full((len(inputs), len(sizes)), np.nan)
+    labels[np.arange(len(inputs)), np.repeat(np.arange(len(sizes)), sizes)] = flat
+    return table_problem("landmine", inputs, labels, [Task(f"field {i}") for i in range(len(sizes))], **options)

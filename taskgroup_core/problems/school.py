@@ -1,0 +1,67 @@
+"""Examination scores of London's schools: a regression task a school."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from taskgroup_core.errors import DataError, InputError
+from taskgroup_core.problems.problem import Problem
+from taskgroup_core.problems.registry import DataFile, DataSet, locate
+from taskgroup_core.problems.tables import table_problem
+from taskgroup_core.tasks import Task
+
+SCHOOL: Final = DataSet(
+    "school",
+    "examination scores of 15,362 pupils in 139 London schools",
+    "no licence known to this project",
+    (
+        DataFile(
+            "School_Data.csv.gz", sha256="7fd1fcb0fda35741734722b224995985dc067979353bbc739d2eefebf7c17878", size=47562
+        ),
+    ),
+    "Put the ILEA's table, with columns Year, School, FSM, ... and ExamScore, there as School_Data.csv.gz.",
+)
+DATASETS: Final = (SCHOOL,)
+PUPIL: Final = ("Year", "Gender", "VR_BAND_Student", "Ethnicity")  # the school's own columns are constant in a task
+
+
+def school_problem(n_schools: int | None = None, *, folder: str | Path | None = None, **options: Any) -> Problem:
+    """One regression task a school: the score of each pupil, standardised, from what is known of the pupil.
+
+    Parameters
+    ----------
+    n_schools : that many of the largest; None for all 139.
+    folder : of `locate`.
+    options : of `table_problem`: width, shares, seed.
+
+    Raises
+    ------
+    InputError : a number of schools that there are not, or see `table_problem`.
+    DataError : a file that is missing, truncated or malformed.
+    """
+    path = locate(SCHOOL, "School_Data.csv.gz", folder)
+    columns = ["School", "ExamScore", *PUPIL]
+    try:
+        table = pd.read_csv(path, usecols=columns)
+    except (ValueError, OSError, EOFError, zlib.error) as error:
+        raise DataError(str(path), f"no table with columns {', '.join(columns)} ({error})", "Restore it.") from error
+    for name in columns:
+        bad = pd.to_numeric(table[name], errors="coerce").isna()
+        if bad.any():
+            row = int(np.argmax(bad.to_numpy()))
+            raise DataError(f"{path}, line {row + 2}", f"{table[name][row]!r} as {name}", "Write a number.")
+    schools = table["School"].value_counts(sort=True).index.to_numpy()
+    count = len(schools) if n_schools is None else n_schools
+    if not 1 <= count <= len(schools):
+        raise InputError("n_schools", str(n_schools), f"Use 1 to {len(schools)}.")
+    chosen = np.sort(schools[:count])
+    table = table[table["School"].isin(chosen)]
+    inputs = pd.get_dummies(table[list(PUPIL)].astype(int).astype("category")).to_numpy(dtype=float)
+    labels = np.full((len(table), count), np.nan)
+    labels[np.arange(len(table)), np.searchsorted(chosen, table["School"])] = table["ExamScore"]
+    return table_problem("school", inputs, labels, [Task(f"school {s}", "regression", "r2") for s in chosen], **options)
