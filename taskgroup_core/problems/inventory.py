@@ -39,8 +39,8 @@ def check_file(file: DataFile, path: Path) -> tuple[State, str]:
 
     Returns
     -------
-    "right" (size and SHA-256 are the known ones), "missing", "altered" (the words say how) or "unchecked" (there is nothing to
-    compare it with).
+    "right" (size and SHA-256 are the known ones), "missing", "altered" (the words say how) or "unchecked" (there is
+    nothing to compare it with).
     """
     if not path.is_file():
         return "missing", ""

@@ -115,7 +115,7 @@ class Transfer:
         )
         done = start
         with bar, writable(part), part.open("ab" if start else "wb") as file:
-            while block := answer.read(BLOCK):
+            while block := answer.read1(BLOCK):  # what there is: a stall loses nothing
                 done += len(block)
                 if total is not None and done > total:
                     raise ConnectionError("more bytes than announced")
