@@ -18,6 +18,7 @@ from taskgroup_core.problems.communities import CommunityGraph, largest_communit
 from taskgroup_core.problems.inventory import check_file
 from taskgroup_core.problems.snap import load_snap
 from taskgroup_core.problems.snap_graphs import GRAPHS, MANY_TASKS, snap_graph, snap_problem
+from taskgroup_core.runs.provenance import ROOT
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 needs_data = pytest.mark.skipif(not SHARED.is_dir(), reason=f"real data are missing: no folder {SHARED}")
@@ -137,3 +138,42 @@ def test_blogcatalogs_format(tmp_path: Path) -> None:
     assert found.names == ("group 0", "group 1")
     problem = blogcatalog_problem(folder=tmp_path, n_features=4, width=4)
     assert (problem.n_tasks, len(problem.inputs)) == (2, 18)
+
+
+CARD = (ROOT / "book" / "data_communities.md").read_text(encoding="utf-8")
+
+
+def card_row(name: str) -> list[str]:
+    (row,) = [line for line in CARD.splitlines() if line.startswith(f"| {name} |")]
+    return [cell.strip().replace(",", "") for cell in row.strip("|").split("|")][1:]
+
+
+@needs_data
+@pytest.mark.parametrize("name", ["amazon", "dblp", "youtube"])
+def test_counts_of_the_card(name: str) -> None:
+    file_name = GRAPHS[name].communities
+    with gzip.open(SHARED / "snap" / file_name, "rt") as file:
+        found = [tuple(sorted(map(int, line.split()))) for line in file]
+    largest = sorted(found, key=len)[-100:]
+    if name == "amazon":  # there the cut is no tie, and the nodes do not depend on a choice
+        assert str(len(set().union(*largest))) == card_row("Amazon")[2]
+    counts = [len(found), len(set(found)), len(set(largest)), f"{len(largest[0])} to {len(largest[-1])}"]
+    assert card_row(f"`{file_name}`") == [str(count) for count in counts]
+
+
+@needs_data
+def test_the_published_subgraph_of_amazon_is_the_cards() -> None:
+    folder = SHARED / "snap" / "communitygan"
+    graph = load_snap(folder / "com-amazon_train.txt.gz", folder / "com-amazon.sampled.cmty.txt.gz", name="Amazon")
+    assert card_row("Amazon")[2:4] == [str(graph.n_nodes), str(graph.n_directed_edges)]
+    assert card_row("Amazon")[:2] == card_row("Amazon")[2:4]
+    assert len({members.tobytes() for members in graph.communities}) == 61
+
+
+@needs_data
+def test_blogcatalogs_groups_hardly_overlap_as_the_card_says() -> None:
+    graph = load_blogcatalog(folder=SHARED / "blogcatalog")
+    memberships = np.bincount(np.concatenate(graph.communities), minlength=graph.n_nodes)
+    told = (f"{count:,}" for count in (graph.n_nodes, len(graph.edges), memberships.sum(), (memberships == 1).sum()))
+    assert all(f"{count} " in CARD for count in told)
+    assert memberships.min() == 1
