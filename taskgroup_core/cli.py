@@ -13,6 +13,11 @@ from typer.core import TyperGroup
 
 import taskgroup_core
 from taskgroup_core.errors import InputError, MissingExtra
+from taskgroup_core.problems import download as downloads
+from taskgroup_core.problems.catalogue import catalogue, find_dataset
+from taskgroup_core.problems.inventory import check_dataset, dataset_folder, presence, total_mib
+from taskgroup_core.problems.registry import DataSet, data_folder
+from taskgroup_core.problems.transfer_file import Transfer
 from taskgroup_core.runs import carry as wheels
 from taskgroup_core.runs import recorder
 from taskgroup_core.runs.checkpoint import OutOfTime
@@ -101,6 +106,57 @@ def carry(
         typer.echo(f"{path} ({path.stat().st_size / 2**20:.1f} MiB)")
 
 
+data = typer.Typer(help="Data sets: which there are, where they lie, download and check.", no_args_is_help=True)
+app.add_typer(data, name="data")
+
+
+@data.command("list")
+def list_data() -> None:
+    """List all data sets: files, size, licence, and whether they are here."""
+    table: list[tuple[str, ...]] = [("name", "title", "files", "MiB", "licence", "state")]
+    for one in catalogue().values():
+        mib, whole = total_mib(one)
+        size = f"{mib:.1f}" if whole else f"over {mib:.1f}" if mib else "unknown"
+        table.append((one.name, one.title, str(len(one.files)), size, one.licence, presence(one)))
+    _print_table(table)
+
+
+@data.command()
+def where(name: Annotated[str | None, typer.Argument(help="A data set.")] = None) -> None:
+    """Print the folder of a data set, or that of all."""
+    typer.echo(data_folder() if name is None else dataset_folder(find_dataset(name)))
+
+
+@data.command()
+def verify(name: Annotated[str | None, typer.Argument(help="A data set; all where none.")] = None) -> None:
+    """Compare sizes and SHA-256 of the files that are here; exit code 1 if one is altered."""
+    found = [row for one in _datasets(name) for row in check_dataset(one)]
+    for path, state, what in found:
+        if name is not None or state != "missing":
+            typer.echo(f"{state}: {path}" + (f" ({what})" if what else ""))
+    if not any(state != "missing" for _, state, _ in found):
+        typer.echo("no file is here")
+    if any(state == "altered" for _, state, _ in found):
+        raise typer.Exit(1)
+
+
+@data.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="A data set; taskgroup data list shows them.")],
+    files: Annotated[list[str] | None, typer.Argument(help="Names or patterns of files; all where none.")] = None,
+) -> None:
+    """Download what is not here yet of a data set; a cut download goes on where it stopped."""
+    try:
+        downloads.fetch(find_dataset(name), files or [], transfer=Transfer(progress=True), tell=_tell)
+    except KeyboardInterrupt as error:
+        typer.echo(f"{name}: interrupted. Run the same command again to go on.", err=True)
+        raise typer.Exit(INTERRUPTED) from error
+
+
+def _datasets(name: str | None) -> list[DataSet]:
+    return list(catalogue().values()) if name is None else [find_dataset(name)]
+
+
 @app.command()
 def version() -> None:
     """The versions of this package, of Python and of torch."""
@@ -113,9 +169,13 @@ def _tell(sentence: str) -> None:
 
 
 def _print_plan(folder: Path) -> None:
-    table = [("name", "status", "minutes on an H100", "GiB", "why")]
+    table: list[tuple[str, ...]] = [("name", "status", "minutes on an H100", "GiB", "why")]
     for row in recorder.plan(folder):
         table.append((row.name, row.status, f"{row.minutes:g}", f"{row.memory_gib:g}", row.reason))
+    _print_table(table)
+
+
+def _print_table(table: list[tuple[str, ...]]) -> None:
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for cells in table:
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip())

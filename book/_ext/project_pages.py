@@ -82,9 +82,16 @@ def _api(srcdir: Path) -> str:
 
 
 def _commands(srcdir: Path) -> str:
-    commands = typer.main.get_command(cli.app).commands
-    rows = [f"* - `taskgroup {name}`\n  - {command.help}" for name, command in commands.items()]
+    rows = [f"* - `{name}`\n  - {text}" for name, text in _named_commands("taskgroup", typer.main.get_command(cli.app))]
     return _list_table(["Command", "What it does"], rows)
+
+
+def _named_commands(prefix: str, group: Any) -> Iterator[tuple[str, str]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _named_commands(f"{prefix} {name}", command)
+        else:
+            yield f"{prefix} {name}", command.help
 
 
 def _methods(srcdir: Path) -> str:

@@ -18,9 +18,18 @@ from taskgroup_core.problems.communities import (
     select_communities,
 )
 from taskgroup_core.problems.problem import Problem
-from taskgroup_core.problems.registry import embedded
+from taskgroup_core.problems.registry import DataFile, DataSet, embedded
 
 TABLES = ("nodes", "edges", "communities")
+DATASETS = (
+    DataSet(
+        "debian",
+        "Debian's package dependencies with debtags",
+        "facts from Debian's package lists; none stated",
+        tuple(DataFile(f"{table}.parquet") for table in TABLES),
+        "It comes with the project: clone the repository with its data folder.",
+    ),
+)
 # Tags of one field describe neighbouring packages: relations to be found again, each tag with a partner.
 FIELDS: Mapping[str, tuple[str, ...]] = {
     "games": ("use::gameplaying", "uitoolkit::sdl"),

@@ -10,6 +10,7 @@ from pathlib import Path
 from taskgroup_core.errors import DataError, InputError
 
 FOLDER_VARIABLE = "TASKGROUP_DATA"
+SUMS = "SHA256SUMS"
 _BESIDE = Path(__file__).resolve().parents[2] / "data"
 
 
@@ -83,9 +84,26 @@ def locate(dataset: DataSet, name: str, folder: str | Path | None = None) -> Pat
     """
     path = (Path(folder) if folder is not None else data_folder() / dataset.name) / name
     if not path.is_file():
-        fetch = f"Run: taskgroup data fetch {dataset.name}"
+        fetch = f"Run: taskgroup data fetch {dataset.name}" + (f" {name}" if len(dataset.files) > 1 else "")
         raise DataError(str(path), "no such file", fetch if dataset.file(name).address else dataset.how)
     return path
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file in hexadecimal, read piece by piece."""
+    with path.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def embedded_folder(name: str) -> Path:
+    """Where a data set that comes with the project is: $TASKGROUP_DATA/NAME where that is a folder, else data/NAME."""
+    chosen = data_folder() / name
+    return chosen if chosen.is_dir() else _BESIDE / name
+
+
+def is_embedded(name: str) -> bool:
+    """Whether a data set comes with the project: its folder beside the package has checksums."""
+    return (_BESIDE / name / SUMS).is_file()
 
 
 def embedded(name: str, folder: str | Path | None = None) -> Path:
@@ -94,18 +112,14 @@ def embedded(name: str, folder: str | Path | None = None) -> Path:
     Parameters
     ----------
     name : of the folder, such as "debian".
-    folder : another place that holds the same files; by default $TASKGROUP_DATA/NAME where that is a folder, else
-        data/NAME beside the package.
+    folder : another place that holds the same files, in place of `embedded_folder`.
 
     Raises
     ------
     DataError : a file that is missing, or whose SHA-256 is not the one in SHA256SUMS.
     """
-    if folder is None:
-        chosen = data_folder() / name
-        folder = chosen if chosen.is_dir() else _BESIDE / name
-    place = Path(folder)
-    sums = place / "SHA256SUMS"
+    place = embedded_folder(name) if folder is None else Path(folder)
+    sums = place / SUMS
     if not sums.is_file():
         remedy = f"Clone the project with its data folder, or set {FOLDER_VARIABLE} to a folder that holds {name}/."
         raise DataError(str(sums), "no such file", remedy)
@@ -115,8 +129,6 @@ def embedded(name: str, folder: str | Path | None = None) -> Path:
         path = place / file
         if not path.is_file():
             raise DataError(str(path), "no such file", remedy)
-        with path.open("rb") as opened:
-            found = hashlib.file_digest(opened, "sha256").hexdigest()
-        if found != expected:
+        if file_sha256(path) != expected:
             raise DataError(str(path), "another SHA-256 than in SHA256SUMS: truncated or altered", remedy)
     return place
