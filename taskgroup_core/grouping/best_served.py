@@ -15,7 +15,7 @@ from taskgroup_core.grouping.group_search import select
 from taskgroup_core.grouping.group_selection import Limits, Selection
 from taskgroup_core.grouping.group_values import check_size, network_sets, other_gains
 from taskgroup_core.grouping.grouping import Grouping
-from taskgroup_core.grouping.overlapping import OverlappingGrouper, check_flag, check_word
+from taskgroup_core.grouping.overlapping import OverlappingGrouper, check_flag, check_numbers, check_word
 from taskgroup_core.matrices import FloatArray, check_affinity
 from taskgroup_core.subsets import membership
 
@@ -35,7 +35,8 @@ class BestServedGrouper(OverlappingGrouper):
     budget : b, in networks of full size; a fraction helps only where a cheaper kind of network is at hand.
     singletons : "excluded" (TAG: a network needs two tasks) or "diagonal" (HOA: a task alone scores T[t, t]).
     minimise : whether T holds losses, lower is better, rather than scores; `objective_` and `bound_` are losses then.
-    cheaper : the same affinity measured with a cheaper kind of network, with shape (n, n); None where there is none.
+    cheaper : what a cheaper kind of network is worth: its affinity with shape (n, n), or where it holds one task only,
+        as HOA's networks of half size do, each task's score with shape (n,); None where there is none.
     cheaper_cost : what one of those takes of the budget; HOA's are half as large.
     time_limit : in seconds, for the whole fit; up to a second more is spent to find a grouping at all.
 
@@ -50,7 +51,7 @@ class BestServedGrouper(OverlappingGrouper):
     Raises
     ------
     InputError : (on fit) arguments that cannot be used, or more than 20 tasks.
-    InfeasibleError : (on fit) a budget below the cheapest network, or one task alone with singletons excluded.
+    InfeasibleError : (on fit) a budget that leaves a task without a network, or one task with singletons excluded.
     NoSolutionError : (on fit) no grouping was found in time.
 
     References
@@ -86,32 +87,38 @@ class BestServedGrouper(OverlappingGrouper):
         budget = _positive("budget", self.budget)
         check_word("singletons", self.singletons, SINGLETONS)
         sign = -1.0 if check_flag("minimise", self.minimise) else 1.0
-        kinds, costs = [sign * values], [1.0]
+        kinds, costs, singletons = [sign * values], [1.0], [self.singletons]
+        alone = self.cheaper is not None and np.ndim(self.cheaper) == 1
         if self.cheaper is not None:
-            kinds.append(sign * check_affinity(self.cheaper, "cheaper"))
+            kinds.append(sign * _cheaper(self.cheaper, n))
             costs.append(_positive("cheaper_cost", self.cheaper_cost))
-            if kinds[1].shape != values.shape:
-                raise InputError(
-                    "cheaper", f"shape {kinds[1].shape}", f"Give shape {values.shape}, as the affinity has."
-                )
+            singletons.append("diagonal" if alone else self.singletons)
         caps = tuple(int(budget * (1 + 1e-9) / cost) for cost in costs)
         if not any(caps):
             self._refuse(f"a budget of {budget:g} where the cheapest network takes {min(costs):g}", "Allow a network.")
-        if n == 1 and self.singletons == "excluded":
+        if n == 1 and "diagonal" not in singletons:
             self._refuse("one task and singletons='excluded'", "Use singletons='diagonal'.")
         # Only differences within a row matter: without its level, rows at -100 +- 1 are solved as sharply as at 0 +- 1.
         levels = np.mean([np.median(kind, axis=1) for kind in kinds], axis=0)
-        allowed = network_sets(n, alone=self.singletons == "diagonal")
+        allowed = np.stack([network_sets(n, alone=word == "diagonal") for word in singletons])
+        if alone:
+            sets = np.arange(1 << n)
+            allowed[1:] &= sets & (sets - 1) == 0
         limits = Limits(
             np.zeros((1, len(costs), n)), np.array([costs]), np.array([-np.inf]), np.array([budget * (1 + 1e-9)])
         )
-        payoff = ServedTasks(np.stack([other_gains(kind - levels[:, None], allowed) for kind in kinds]))
-        selection = Selection(payoff, np.stack([allowed & (cap > 0) for cap in caps]), limits, caps, distinct=False)
-        chosen = select(selection, self.time_limit)
-        assert chosen is not None  # one network for all tasks is within the budget
+        payoff = ServedTasks(
+            np.stack([other_gains(kind - levels[:, None], sets) for kind, sets in zip(kinds, allowed, strict=True)])
+        )
+        within = allowed & (np.array(caps) > 0)[:, None]
+        chosen = select(Selection(payoff, within, limits, caps, distinct=False), self.time_limit)
+        if chosen is None:
+            self._refuse(
+                f"a budget of {budget:g} that leaves a task without a network", "Allow a network of full size."
+            )
         networks = sorted((_tasks(mask, n), kind) for mask, kind in chosen.groups)
         scores = np.hstack(
-            [member_scores(kinds[kind], [group], singletons=self.singletons) for group, kind in networks]
+            [member_scores(kinds[kind], [group], singletons=singletons[kind]) for group, kind in networks]
         )
         server = np.nanargmax(scores, axis=1)
         serving, served_by = np.unique(server, return_inverse=True)
@@ -152,6 +159,16 @@ def member_scores(
         elif singletons == "diagonal":
             scores[group, place] = values[group, group]
     return scores
+
+
+def _cheaper(values: Any, n_tasks: int) -> FloatArray:
+    """The affinity of a cheaper kind of network; for single tasks with the same score in all of a row."""
+    if np.ndim(values) == 1:
+        return np.repeat(check_numbers("cheaper", values, (n_tasks,))[:, None], n_tasks, axis=1)
+    matrix = check_affinity(values, "cheaper")
+    if len(matrix) != n_tasks:
+        raise InputError("cheaper", f"shape {matrix.shape}", f"Give shape {(n_tasks, n_tasks)}, as the affinity has.")
+    return matrix
 
 
 def _tasks(mask: int, n_tasks: int) -> tuple[int, ...]:

@@ -105,10 +105,6 @@ class ChoiceOfK(BaseEstimator):  # type: ignore[misc]
         ----------
         affinity : T[target, source], labelled or a plain array with shape (n, n).
         y : ignored; here because scikit-learn's conventions ask for it.
-
-        Raises
-        ------
-        InputError : an affinity or a constructor argument that cannot be used.
         """
         values = check_affinity(affinity)
         self._check(len(values))

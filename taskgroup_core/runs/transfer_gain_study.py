@@ -22,6 +22,7 @@ from taskgroup_core.problems.problem import Problem
 from taskgroup_core.runs.checkpoint import Checkpoint
 from taskgroup_core.runs.provenance import measured, provenance
 from taskgroup_core.runs.record import Arrays, RunRecord
+from taskgroup_core.runs.served_scores import served_scores
 from taskgroup_core.runs.stages import stages
 from taskgroup_core.runs.transfer_gain_parameters import TransferGainParameters
 from taskgroup_core.seeds import derive
@@ -86,7 +87,10 @@ def transfer_gain_study(
         trained = [stage(f"pairs-{r}", partial(_train_pairs, problem, p, device, r)) for r in range(p.replicates)]
         truth = {name: np.stack([one[name] for one in trained]) for name in trained[0]}
         choices = _choose(p, gains, truth["truth.score"].mean(axis=0))
-        served = stage("groups", partial(_train_groups, problem, p, device, choices))
+        full = Recipe(epochs=p.horizons[-1], batch_size=len(problem.inputs), learning_rate=p.learning_rate)
+        seeds = [derive(p.seed, "groups", r) for r in range(p.replicates)]
+        grouped = list(choices.values())
+        served = stage("groups", lambda: {"served": served_scores(problem, grouped, full, seeds, device)})
     flops = {name: int(one["flops"]) for name, one in gains.items()}
     results = {
         "tasks": list(problem.task_names),
@@ -151,21 +155,3 @@ def _choose(p: TransferGainParameters, gains: Mapping[str, Arrays], truth: Float
         grouper = RandomGrouper(p.n_groups, random_state=derive(p.seed, "random", number))
         chosen[f"random {number}"] = grouper.fit(mean).grouping_
     return chosen
-
-
-def _train_groups(
-    problem: Problem, p: TransferGainParameters, device: torch.device, choices: Mapping[str, Grouping]
-) -> Arrays:
-    """Every distinct group once a replicate; the test score of each task where it is served."""
-    groups = sorted({group for grouping in choices.values() for group in grouping.groups})
-    recipe = Recipe(epochs=p.horizons[-1], batch_size=len(problem.inputs), learning_rate=p.learning_rate)
-    served = np.empty((len(choices), p.replicates, problem.n_tasks))
-    for r in range(p.replicates):
-        fitted = fit_many(problem, groups, recipe, [derive(p.seed, "groups", r)] * len(groups), device)
-        score = {
-            group: evaluate(one.network, problem, "test", group, device)["score"]
-            for group, one in zip(groups, fitted, strict=True)
-        }
-        for row, choice in enumerate(choices.values()):
-            served[row, r] = [score[choice.groups[group]][task] for task, group in enumerate(choice.served_by)]
-    return {"served": served}

@@ -15,27 +15,9 @@ from taskgroup_core.grouping.best_served import BestServedGrouper
 from taskgroup_core.grouping.group_values import divisors, group_sums, members_of
 from taskgroup_core.grouping.programming import ProgrammingGrouper
 from taskgroup_core.matrices import FloatArray
-from taskgroup_core.seeds import numpy_generator
+from taskgroup_core.runs.programming_times import KINDS, drawn_affinity
 
-KINDS = ("random", "planted", "low_rank", "lookahead")
 REPEATS = 3
-
-
-def affinity(kind: str, n: int, seed: int) -> FloatArray:
-    """An affinity of one of four kinds; "lookahead" has a strong diagonal and rows at levels of their own."""
-    rng = numpy_generator(seed, kind)
-    noise = rng.standard_normal((n, n))
-    if kind == "random":
-        return noise
-    if kind == "planted":
-        labels = np.arange(n) % max(2, n // 4)
-        return (labels[:, None] == labels) + 0.5 * noise
-    if kind == "low_rank":
-        factors = rng.standard_normal((n, 3))
-        return np.asarray(factors @ factors.T + 0.1 * noise)
-    values = -100 + 20 * rng.standard_normal((n, 1)) + 5 * noise
-    np.fill_diagonal(values, 250 + 50 * rng.standard_normal(n))
-    return np.asarray(values)
 
 
 def every_set_at_once(values: FloatArray, n_groups: int) -> float:
@@ -63,7 +45,7 @@ def main() -> None:
             ours, ratios = [], []
             for k in numbers:
                 for seed in range(REPEATS):
-                    values = affinity(kind, n, seed)
+                    values = drawn_affinity(kind, n, seed)
                     seconds, value = timed(lambda v=values, k=k: ProgrammingGrouper(k).fit(v).objective_)
                     ours.append(seconds)
                     if n <= 9:
@@ -77,7 +59,7 @@ def main() -> None:
             )
     for n in (9, 16, 20):
         for kind in KINDS:
-            affinities = [affinity(kind, n, seed) for seed in range(REPEATS)]
+            affinities = [drawn_affinity(kind, n, seed) for seed in range(REPEATS)]
             times = [timed(lambda v=values: BestServedGrouper(5).fit(v).objective_)[0] for values in affinities]
             print(
                 f"best served n={n} b=5 {kind}: median {np.median(times):.3f} s, longest {max(times):.3f} s", flush=True

@@ -92,6 +92,8 @@ def test_limits_that_nothing_meets_are_named(name: str, arguments: dict[str, Any
         ("singletons", {"singletons": "allowed"}),
         ("minimise", {"minimise": "yes"}),
         ("cheaper", {"cheaper": np.eye(3)}),
+        ("cheaper", {"cheaper": [1.0, 2.0, 3.0]}),
+        ("cheaper", {"cheaper": [1.0, 2.0, 3.0, np.nan]}),
         ("cheaper_cost", {"cheaper": GOOD, "cheaper_cost": 0}),
         ("time_limit", {"time_limit": -1}),
     ],

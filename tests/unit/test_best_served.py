@@ -9,6 +9,7 @@ import pytest
 
 from taskgroup_core.grouping import group_relaxation, group_search
 from taskgroup_core.grouping.best_served import SINGLETONS, BestServedGrouper, member_scores
+from taskgroup_core.grouping.group_selection import InfeasibleError
 from taskgroup_core.matrices import FloatArray
 from tests.covers import draw, network_gains
 
@@ -56,6 +57,39 @@ def test_cheaper_networks_are_used_as_the_budget_allows(budget: float, singleton
         kinds = [(values, 1.0), (cheaper, 0.5)]
         assert grouper.objective_ == pytest.approx(enumerate_best(kinds, budget, singletons), rel=1e-9, abs=1e-9)
         assert grouper.costs_.sum() <= budget and set(grouper.costs_) <= {0.5, 1.0}
+
+
+@pytest.mark.parametrize("singletons", SINGLETONS)
+@pytest.mark.parametrize("budget", [0.5, 1.0, 1.5, 2.0, 2.5])
+def test_cheaper_networks_of_one_task_each(budget: float, singletons: str) -> None:
+    # Given all networks of full size, the best use of h cheaper ones is for the h tasks that they improve most.
+    rng = np.random.default_rng(int(10 * budget))
+    for case in range(8):
+        n, minimise = int(rng.integers(2, 5)), bool(rng.integers(2))
+        values, sign = draw(rng, n), -1.0 if minimise else 1.0
+        cheaper = rng.choice(values.ravel(), n)
+        groups = [
+            group for size in range(1 + (singletons == "excluded"), n + 1) for group in combinations(range(n), size)
+        ]
+        scores = np.nan_to_num(sign * member_scores(values, groups, singletons=singletons), nan=-np.inf).T
+        best = -np.inf
+        for full in range(int(budget) + 1):
+            for chosen in combinations(scores, full):
+                served = np.max([np.full(n, -np.inf), *chosen], axis=0)
+                for some in combinations(range(n), min(n, int(2 * (budget - full)))):
+                    alone = np.isin(np.arange(n), some)
+                    best = max(best, np.where(alone, np.maximum(served, sign * cheaper), served).mean())
+        grouper = BestServedGrouper(budget, singletons=singletons, minimise=minimise, cheaper=cheaper)
+        if best == -np.inf:
+            with pytest.raises(InfeasibleError, match="budget"):
+                grouper.fit(values)
+            continue
+        assert grouper.fit(values).objective_ == pytest.approx(
+            sign * best, rel=1e-9, abs=1e-9 * np.abs(values).max()
+        ), case
+        assert grouper.costs_.sum() <= budget and grouper.gap_ == 0
+        assert all(len(group) == 1 for group, cost in zip(grouper.groups_, grouper.costs_, strict=True) if cost < 1)
+        assert grouper.objective_ == grouper.scores_.mean()
 
 
 def test_scores_and_labels_belong_to_the_groups() -> None:

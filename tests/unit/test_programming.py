@@ -23,7 +23,7 @@ def test_the_optimum_is_that_of_enumeration(monkeypatch: pytest.MonkeyPatch, ove
     for module in (group_relaxation, group_search):
         monkeypatch.setattr(module, "ENOUGH", enough)
     rng = np.random.default_rng(enough)
-    for case in range(45):
+    for case in range(75):  # times six sets of parameters, and 60 cases with limits below: more than 500 in all
         n = int(rng.integers(2, 7))
         k = int(rng.integers(1, min(n, 3) + 1))
         values, diagonal, divisor = draw(rng, n), bool(rng.integers(2)), ("size", "others")[rng.integers(2)]
