@@ -12,8 +12,16 @@ from taskgroup_core.problems.registry import DataSet
 # Modules of taskgroup_core.problems, each with a tuple DATASETS.
 MODULES = (
     "blogcatalog",
+    "celeba",
     "debian",
+    "landmine",
+    "molecules",
+    "prompt_files",
+    "rte",
+    "school",
+    "series",
     "snap_graphs",
+    "wic",
 )
 
 

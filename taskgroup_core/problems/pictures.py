@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import stat
-import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
 
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 from torch.nn.functional import avg_pool2d, interpolate
 
 from taskgroup_core.errors import DataError, MissingExtra
+from taskgroup_core.problems.checked_zip import CheckedZip
 
 Bytes = NDArray[np.uint8]
 MOST_BYTES = 1 << 20  # of one picture file: CelebA's largest has a fiftieth of that
@@ -30,25 +29,16 @@ class PictureFiles(AbstractContextManager["PictureFiles"]):
 
     Raises
     ------
-    DataError : no such folder or archive, an archive that cannot be read, or see `check_member`.
+    DataError : no such folder or archive, or see `CheckedZip`.
     """
 
     def __init__(self, place: Path) -> None:
         self.place, self.archive = place, None
-        self._entries: Mapping[str, Path | zipfile.ZipInfo]
         if place.is_dir():
-            self._entries = {path.name: path for path in place.iterdir() if path.suffix == ".jpg"}
+            self._entries = {path.name: str(path) for path in place.iterdir() if path.suffix == ".jpg"}
             return
-        try:
-            self.archive = zipfile.ZipFile(place)
-        except FileNotFoundError as error:
-            raise DataError(str(place), "no such folder or archive", "Correct the path.") from error
-        except (zipfile.BadZipFile, OSError) as error:
-            raise DataError(str(place), f"no readable zip archive ({error})", "Download it again.") from error
-        members = [member for member in self.archive.infolist() if member.filename.endswith(".jpg")]
-        for member in members:
-            check_member(place, member)
-        self._entries = {PurePosixPath(member.filename).name: member for member in members}
+        self.archive = CheckedZip(place)
+        self._entries = {PurePosixPath(name).name: name for name in self.archive.names if name.endswith(".jpg")}
 
     def __contains__(self, name: str) -> bool:
         return name in self._entries
@@ -82,36 +72,18 @@ class PictureFiles(AbstractContextManager["PictureFiles"]):
                     wanted = " or ".join(f"{width} x {height}" for width, height in sizes)
                     raise DataError(where, found, f"Give pictures of {wanted} pixels in mode RGB.")
                 return np.asarray(image)
-        except (OSError, zipfile.BadZipFile) as error:
+        except OSError as error:
             raise DataError(where, f"no readable JPEG picture ({error})", "Download it again.") from error
 
     def _read(self, name: str, where: str) -> bytes:
         entry = self._entries.get(name)
         if entry is None:
             raise DataError(where, "no such picture", "Complete the pictures, or ask for a part of them.")
-        if isinstance(entry, zipfile.ZipInfo):
-            assert self.archive is not None
-            return self.archive.read(entry)
-        if entry.stat().st_size > MOST_BYTES:
-            raise DataError(where, f"a file of {entry.stat().st_size} bytes", f"Pictures have at most {MOST_BYTES}.")
-        return entry.read_bytes()
-
-
-def check_member(archive: Path, member: zipfile.ZipInfo) -> None:
-    """Refuse a member of an archive that points out of it, is a link, or is larger than a picture can be.
-
-    Raises
-    ------
-    DataError : such a member.
-    """
-    path = PurePosixPath(member.filename.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or stat.S_ISLNK(member.external_attr >> 16):
-        found = f"the member {member.filename!r}, a link or a path that leaves the archive"
-    elif member.file_size > MOST_BYTES:
-        found = f"the member {member.filename!r} of {member.file_size} bytes"
-    else:
-        return
-    raise DataError(str(archive), found, "Do not use this archive: get it from its publisher.")
+        with self.archive.open(entry) if self.archive else open(entry, "rb") as file:
+            content: bytes = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise DataError(where, f"a file of more than {MOST_BYTES} bytes", "No picture of these is so large.")
+        return content
 
 
 def resized(pixels: Bytes, size: int) -> Bytes:

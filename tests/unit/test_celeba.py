@@ -20,7 +20,7 @@ from PIL import Image
 from taskgroup_core.errors import DataError, InputError, MissingExtra
 from taskgroup_core.problems import celeba
 from taskgroup_core.problems.celeba import CELEBA, TAG_ATTRIBUTES, celeba_problem
-from taskgroup_core.problems.pictures import MOST_BYTES, resized
+from taskgroup_core.problems.pictures import MOST_BYTES, PictureFiles, resized
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "celeba"
 ATTRIBUTES = ["Goatee", "Smiling", "Wearing_Hat"]
@@ -227,7 +227,7 @@ def test_an_archive_that_points_out_of_itself(tmp_path: Path, name: str) -> None
     archive(write(tmp_path))
     with zipfile.ZipFile(tmp_path / "img_align_celeba.zip", "a") as packed:
         packed.writestr(name, jpeg(0))
-    with pytest.raises(DataError, match="leaves the archive"):
+    with pytest.raises(DataError, match="leads out of the folder"):
         load(tmp_path)
 
 
@@ -243,10 +243,10 @@ def test_an_archive_with_a_link_or_a_giant(tmp_path: Path) -> None:
     (tmp_path / "img_align_celeba.zip").write_bytes(original)
     with zipfile.ZipFile(tmp_path / "img_align_celeba.zip", "a", zipfile.ZIP_DEFLATED) as packed:
         packed.writestr("img_align_celeba/giant.jpg", bytes(MOST_BYTES + 1))
-    with pytest.raises(DataError, match=f"of {MOST_BYTES + 1} bytes"):
-        load(tmp_path)
+    with PictureFiles(tmp_path / "img_align_celeba.zip") as files, pytest.raises(DataError, match="more than"):
+        files.pixels("giant.jpg", [(178, 218)])
     (tmp_path / "img_align_celeba.zip").write_bytes(original[:-40])
-    with pytest.raises(DataError, match="no readable zip archive"):
+    with pytest.raises(DataError, match="unreadable archive"):
         load(tmp_path)
 
 
