@@ -12,9 +12,11 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
+
+from tqdm import tqdm
 
 from taskgroup_core.device import resolve_device
 from taskgroup_core.errors import InputError, MissingExtra
@@ -113,7 +115,8 @@ def _in_processes(one: partial[Executed], keys: Mapping[Path, str], workers: int
     """Chapters in the order of `keys`, `workers` at a time; the first failure keeps those that wait from starting."""
     # A fork of a process whose threads have computed already may hang; a spawned one starts clean.
     with ProcessPoolExecutor(workers, get_context("spawn"), _share_cores, (workers,)) as pool:
-        return list(pool.map(one, keys.keys(), keys.values()))
+        done = pool.map(one, keys.keys(), keys.values())
+        return list(tqdm(done, desc="chapters", total=len(keys), unit="chapter"))
 
 
 def _share_cores(workers: int) -> None:
@@ -162,6 +165,7 @@ def _papermill(path: Path, draft: Path, values: Mapping[str, Any], figures: Path
             dict(values),
             kernel_name="python3",
             language="python",
+            progress_bar=parent_process() is None,  # side by side, one bar counts the chapters
             cwd=path.resolve().parent,
             extra_arguments=QUIET,
         )
