@@ -47,7 +47,6 @@ class SharedRows:
         residuals = [task.residual(output[None]) for task, output in zip(tasks, outputs, strict=True)]
         self.gradients = torch.cat([r @ x for r, x in zip(residuals, self.features, strict=True)])  # of summed losses
         self.flops = joint.flops + sum(4 * x.numel() * len(eye) for x in self.features)
-        self.gradient_flops = self.count.new_tensor([4.0 * x.numel() for x in self.features])
 
     def factors(self, member: Tensor, penalty: Tensor) -> Tensor:
         """Cholesky factors in single precision of the subsets' Hessians at the joint solution, (m, d, d)."""
@@ -65,12 +64,8 @@ class SharedRows:
         factor, failed = cholesky_ex(hessians.view(-1, dimension, dimension))
         # Beyond single precision: the joint Hessian, which is the identity here, still gives a descent direction.
         factor[failed > 0] = torch.eye(dimension, device=factor.device)
+        self.flops += len(member) * (dimension**3 // 3) + len(index) * 2 * dimension**2
         return factor
-
-    def factor_flops(self, member: Tensor) -> int:
-        """What `factors` costs."""
-        dimension = len(self.whiten)
-        return len(member) * (dimension**3 // 3) + (int(member.sum()) + len(member)) * 2 * dimension**2
 
     def gradient(self, w: Tensor, member: Tensor, losses: Tensor | None = None) -> Tensor:
         """Gradient of the summed loss, one row a subset, at w (float64) or, in single precision, at u.
@@ -88,4 +83,5 @@ class SharedRows:
             if losses is not None:
                 losses.index_add_(0, index, rows.loss(output))
             gradient.index_add_(0, index, rows.residual(output) @ matrix)
+            self.flops += 4 * len(index) * matrix.numel()
         return gradient

@@ -31,14 +31,12 @@ class Descent:
     ----------
     solution, gradient_norm, objective, iterations, converged : of each subset, with shape (m, ...); an iteration is
         one evaluation of the gradient, in either precision.
-    flops : operations so far, those of `shared` not counted.
     """
 
     def __init__(self, shared: SharedRows, member: Tensor, penalty: Tensor) -> None:
         self._shared, self._member, self._penalty = shared, member, penalty[:, None]
         self._total = (member.double() @ shared.count)[:, None]
         self._factor = shared.factors(member, penalty)
-        self.flops = shared.factor_flops(member)
         self._point = (shared.start @ shared.root).expand(len(member), -1).clone()
         slope = member.double() @ shared.gradients / self._total + self._penalty * shared.start
         self._slope = slope @ shared.whiten.T
@@ -64,7 +62,6 @@ class Descent:
             trial, base, move = self._point[at] + self._step[at], self._slope[at], self._step[at]
             slope = self._exact(trial, at) if exact else self._single(trial, at)
             self.iterations[at] += 1
-            self.flops += int((self._member[at].double() @ self._shared.gradient_flops).sum())
             start, end = (base * move).sum(dim=1, keepdim=True), (slope * move).sum(dim=1, keepdim=True)
             kept = (end <= 0.5 * start.abs()) | (first & slope.isfinite().all(dim=1, keepdim=True))
             if not first:

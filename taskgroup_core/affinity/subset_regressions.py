@@ -15,12 +15,10 @@ from taskgroup_core.affinity.subset_descent import Descent
 from taskgroup_core.affinity.task_rows import TaskRows, check_rows
 from taskgroup_core.errors import InputError
 from taskgroup_core.subsets import Subsets, check_subsets
-from taskgroup_core.training.workers import side_by_side
 
 __all__ = ["Regressions", "TaskRows", "subset_regressions"]
 
-BLOCK_BYTES = 2**27  # that the factors of one block of subsets may take
-LARGEST_BLOCK = 250  # subsets, of which as many blocks descend at a time as there are threads
+BLOCK_BYTES = 2**28  # that the factors of one block of subsets may take
 
 
 @dataclass(frozen=True)
@@ -106,26 +104,19 @@ def subset_regressions(
     converged, flops = torch.zeros(count, dtype=torch.bool, device=device), 0
     if np.isfinite(C):
         shared = SharedRows(tasks, float(penalty.median()))
-        flops = shared.flops
-
-        def descend(block: Tensor) -> Descent:
+        size = max(1, BLOCK_BYTES // (4 * dimension**2))
+        for block in torch.arange(count, device=device).chunk(-(-count // size)):
             descent = Descent(shared, chosen[block], penalty[block])
             descent.run(tolerance, max_iterations)
-            return descent
-
-        size = min(LARGEST_BLOCK, max(1, BLOCK_BYTES // (4 * dimension**2)))
-        blocks = torch.arange(count, device=device).chunk(-(-count // size))
-        threads = min(len(blocks), torch.get_num_threads()) if device.type == "cpu" else 1
-        for block, one in side_by_side(blocks, descend, threads):
-            solutions[block], objective[block], norm[block] = one.solution, one.objective, one.gradient_norm
-            iterations[block], converged[block] = one.iterations, one.converged
-            flops += one.flops
+            solutions[block], objective[block], norm[block] = descent.solution, descent.objective, descent.gradient_norm
+            iterations[block], converged[block] = descent.iterations, descent.converged
+        flops = shared.flops
     for place in (~converged).nonzero()[:, 0].tolist():
         members = [task for task, there in zip(tasks, chosen[place].tolist(), strict=True) if there]
-        found = newton(members, float(penalty[place]), tolerance, max_iterations)
-        solutions[place], objective[place], norm[place] = found.solution, found.objective, found.gradient_norm
-        iterations[place] += found.iterations
-        converged[place] = found.error <= max(tolerance, 1e-6)
-        flops += found.flops
+        one = newton(members, float(penalty[place]), tolerance, max_iterations)
+        solutions[place], objective[place], norm[place] = one.solution, one.objective, one.gradient_norm
+        iterations[place] += one.iterations
+        converged[place] = one.error <= max(tolerance, 1e-6)
+        flops += one.flops
     order = torch.from_numpy(inverse.reshape(-1)).to(device)
     return Regressions(solutions[order], objective[order], norm[order], iterations[order], converged[order], flops)

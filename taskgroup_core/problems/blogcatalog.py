@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy import sparse
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
 from taskgroup_core.errors import DataError
 from taskgroup_core.problems.communities import CommunityGraph, community_problem
+from taskgroup_core.problems.matlab_file import load_matlab
 from taskgroup_core.problems.problem import Problem
 from taskgroup_core.problems.registry import DataFile, DataSet, locate
 
@@ -57,10 +55,7 @@ def load_blogcatalog(*, folder: str | Path | None = None) -> CommunityGraph:
     Tang and Liu, Relational Learning via Latent Social Dimensions, 2009.
     """
     path = locate(DATASETS[0], FILE, folder)
-    try:
-        content = loadmat(path, variable_names=["network", "group"])
-    except (MatReadError, ValueError, TypeError, KeyError, NotImplementedError, OSError, zlib.error) as error:
-        raise DataError(str(path), f"no readable MATLAB file ({error})", "Download it again.") from error
+    content = load_matlab(path, ["network", "group"], "no readable MATLAB file", "Download it again.")
     network, group = (_ones(path, content, name) for name in ("network", "group"))
     n_nodes = network.shape[0]
     if network.shape[1] != n_nodes or not _symmetric(network) or network.diagonal().any():

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
 from taskgroup_core.errors import DataError
+from taskgroup_core.problems.matlab_file import load_matlab
 from taskgroup_core.problems.problem import Problem
 from taskgroup_core.problems.registry import DataFile, DataSet, locate
 from taskgroup_core.problems.tables import table_problem
@@ -47,15 +46,16 @@ def landmine_problem(*, folder: str | Path | None = None, **options: Any) -> Pro
     Xue, Liao, Carin, Krishnapuram, Multi-Task Learning for Classification with Dirichlet Process Priors, 2007.
     """
     path = locate(LANDMINE, "LandmineData.mat", folder)
+    lacking, remedy = "no fields with features and labels", "Restore it."
+    content = load_matlab(path, ["feature", "label"], lacking, remedy)
     try:
-        content = loadmat(path)
         features, known = (list(content[name].ravel()) for name in ("feature", "label"))
         inputs = np.concatenate(features).astype(float)
         flat = np.concatenate([one.ravel() for one in known]).astype(float)
         sizes = [len(one) for one in features]
         fits = sizes == [one.size for one in known] and inputs.shape[1] == 9 and bool(np.isin(flat, (0, 1)).all())
-    except (MatReadError, ValueError, KeyError, TypeError, OSError, NotImplementedError) as error:
-        raise DataError(str(path), f"no fields with features and labels ({error})", "Restore it.") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(str(path), f"{lacking} ({error})", remedy) from error
     if not fits:
         raise DataError(
             str(path), f"{len(sizes)} fields of another layout", "Give nine features and a 0 or 1 a target."

@@ -8,7 +8,8 @@ import numpy as np
 
 from taskgroup_core.errors import DataError, InputError
 from taskgroup_core.problems.registry import DataFile, DataSet, locate
-from taskgroup_core.problems.sentence_pairs import SentencePairs, opened
+from taskgroup_core.problems.sentence_pairs import SentencePairs
+from taskgroup_core.problems.text_files import opened_text
 from taskgroup_core.seeds import numpy_generator
 
 RTE = DataSet(
@@ -69,7 +70,7 @@ def load_rte(folder: str | Path | None = None, *, validation: float = 0.1, seed:
 
 
 def _read(path: Path, premises: list[str], hypotheses: list[str], labels: list[int]) -> None:
-    with opened(path) as file:
+    with opened_text(path, "utf-8", newline="\n") as file:
         for number, line in enumerate(file, start=1):
             cells = line.rstrip("\n").split("\t")  # quotation marks stand for themselves in GLUE's files
             if number == 1:

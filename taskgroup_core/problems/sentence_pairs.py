@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, get_args
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from taskgroup_core.errors import DataError, InputError
+from taskgroup_core.errors import InputError
 from taskgroup_core.problems.problem import Split
 from taskgroup_core.seeds import numpy_generator
 
@@ -79,13 +77,3 @@ class SentencePairs:
                     raise InputError(split, str(number), remedy)
                 chosen.append(generator.choice(there, number // 2, replace=False))
         return self.take(np.sort(np.concatenate(chosen)))
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[IO[str]]:
-    """A text file in UTF-8; bytes that are none become a `DataError`."""
-    try:
-        with path.open(encoding="utf-8", newline="\n") as file:
-            yield file
-    except UnicodeDecodeError as error:
-        raise DataError(str(path), "bytes that are not UTF-8 text", "Download it again.") from error

@@ -16,11 +16,11 @@ SUFFIXES = ("", ".gz", ".xz")  # in which a text file may come
 
 
 @contextmanager
-def opened_text(path: Path) -> Iterator[IO[str]]:
+def opened_text(path: Path, encoding: str = "ascii", newline: str | None = None) -> Iterator[IO[str]]:
     """A text file, compressed if its name ends in .gz or .xz; every way of being unreadable becomes one DataError."""
     openers: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".xz": lzma.open}
     try:
-        with openers.get(path.suffix, open)(path, "rt", encoding="ascii") as file:
+        with openers.get(path.suffix, open)(path, "rt", encoding=encoding, newline=newline) as file:
             yield file
     except FileNotFoundError as error:
         raise DataError(str(path), "no such file", "Download it, or correct the path.") from error
@@ -29,5 +29,7 @@ def opened_text(path: Path) -> Iterator[IO[str]]:
         raise DataError(str(path), f"a truncated or altered {kind} file ({error})", "Download it again.") from error
     except UnicodeDecodeError as error:
         raise DataError(
-            str(path), "bytes that are not ASCII text", "Give the publisher's text file, or its .gz or .xz."
+            str(path),
+            f"bytes that are not {encoding.upper()} text",
+            "Give the publisher's text file, or its .gz or .xz.",
         ) from error

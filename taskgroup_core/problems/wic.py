@@ -10,7 +10,8 @@ import numpy as np
 from taskgroup_core.errors import DataError
 from taskgroup_core.problems.problem import Split
 from taskgroup_core.problems.registry import DataFile, DataSet, locate
-from taskgroup_core.problems.sentence_pairs import SentencePairs, opened
+from taskgroup_core.problems.sentence_pairs import SentencePairs
+from taskgroup_core.problems.text_files import opened_text
 
 _SPLITS: dict[Split, str] = {"train": "train", "val": "dev", "test": "test"}
 WIC = DataSet(
@@ -58,7 +59,7 @@ def load_wic(folder: str | Path | None = None) -> SentencePairs:
 
 def _read(data: Path, gold: Path, columns: tuple[list[str], ...], labels: list[int]) -> None:
     number = 0
-    with opened(data) as rows, opened(gold) as answers:
+    with opened_text(data, "utf-8", newline="\n") as rows, opened_text(gold, "utf-8", newline="\n") as answers:
         for number, (row, answer) in enumerate(zip_longest(rows, answers), start=1):
             if row is None or answer is None:
                 short, long = (data, gold) if row is None else (gold, data)
