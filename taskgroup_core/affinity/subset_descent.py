@@ -57,8 +57,8 @@ class Descent:
         active, first = torch.ones_like(self.converged), exact
         before = torch.full_like(self.gradient_norm, torch.inf)
         while len(chosen := (active & (self.iterations < limit)).nonzero()[:, 0]):
-            # A slice, unlike an index, copies nothing.
-            at = slice(None) if len(chosen) == len(active) else chosen
+            # A slice, unlike an index, copies no factors; those already at rest are carried along for as long.
+            at = slice(None) if 2 * len(chosen) > len(active) else chosen
             trial, base, move = self._point[at] + self._step[at], self._slope[at], self._step[at]
             slope = self._exact(trial, at) if exact else self._single(trial, at)
             self.iterations[at] += 1
@@ -73,10 +73,11 @@ class Descent:
             error = self._error(self._point[at], ahead)
             done = kept[:, 0] & (error <= goal)
             if exact:
-                self.converged[at] = done
+                self.converged[at] |= done
             else:  # single precision has nothing more to give once the error no longer falls
                 done |= (error < 1e-3) & (error >= before[at])
-            active[at], before[at], first = ~done, error, False
+            active[at] &= ~done
+            before[at], first = error, False
 
     def _single(self, trial: Tensor, at: slice | Tensor) -> Tensor:
         """Slope at `trial` in single precision, in coordinates u."""
