@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LARGEST_WITH_NUMBERS = 8
+LARGEST_WITH_NAMES = 20
 MOST_IN_A_ROW = 3
 
 
@@ -31,7 +32,8 @@ def clusters_figure(affinity: xr.DataArray | ArrayLike, groupings: Mapping[str, 
 
     Returns
     -------
-    A figure with one panel per grouping and one colour bar; entries are written into the cells up to 8 tasks.
+    A figure with one panel per grouping and one colour bar; entries are written into the cells up to 8 tasks, names
+    beside them up to 20.
 
     Raises
     ------
@@ -79,16 +81,15 @@ def _panel(axes: Axes, values: np.ndarray, grouping: Grouping, names: np.ndarray
     axes.imshow(shown, cmap="viridis", vmin=values.min(), vmax=values.max())
     axes.grid(visible=False)
     axes.set(xlabel="source task", ylabel="target task")
+    named, small = n <= LARGEST_WITH_NAMES, None if n <= LARGEST_WITH_NUMBERS else 7
+    turned = 90 if max(map(len, names)) > 3 else 0
+    axes.set_xticks(range(n) if named else [], names[order] if named else [], rotation=turned, fontsize=small)
+    axes.set_yticks(range(n) if named else [], names[order] if named else [], fontsize=small)
     if n <= LARGEST_WITH_NUMBERS:
-        axes.set_xticks(range(n), names[order], rotation=90 if max(map(len, names)) > 3 else 0)
-        axes.set_yticks(range(n), names[order])
         middle = (values.min() + values.max()) / 2
         for row, column in np.ndindex(shown.shape):
             ink = "white" if shown[row, column] < middle else "black"
             axes.text(column, row, f"{shown[row, column]:.3g}", ha="center", va="center", color=ink, fontsize=8)
-    else:
-        axes.set_xticks([])
-        axes.set_yticks([])
     start = 0
     for group in grouping.groups:
         corner, size = (start - 0.5, start - 0.5), len(group)

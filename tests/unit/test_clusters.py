@@ -40,4 +40,10 @@ def test_one_panel_for_each_grouping_and_one_colour_bar() -> None:
 
 def test_a_large_affinity_is_drawn_without_numbers_in_its_cells() -> None:
     figure = clusters_figure(np.eye(30), {"one each": Grouping.from_labels(range(30))})
-    assert not figure.axes[0].texts
+    assert not figure.axes[0].texts and not figure.axes[0].get_xticklabels()
+
+
+def test_a_middling_affinity_has_names_and_no_numbers() -> None:
+    figure = clusters_figure(np.eye(12), {"two": Grouping.from_labels([1, 0] * 6)})
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert names == [str(task) for task in (*range(0, 12, 2), *range(1, 12, 2))] and not figure.axes[0].texts
