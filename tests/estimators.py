@@ -13,7 +13,7 @@ from taskgroup_core.examples import Examples
 from taskgroup_core.problems.planted import planted_problem
 from taskgroup_core.problems.problem import Problem
 from taskgroup_core.tasks import Task
-from taskgroup_core.training.fit import Recipe
+from taskgroup_core.training.recipe import Recipe
 
 
 class Offsets(nn.Module):

@@ -14,7 +14,7 @@ from taskgroup_core.matrices import FloatArray, make_scores
 from taskgroup_core.problems.problem import Problem, Split
 from taskgroup_core.subsets import Subsets, check_subsets
 from taskgroup_core.training.evaluate import evaluate
-from taskgroup_core.training.fit import Recipe
+from taskgroup_core.training.recipe import Recipe
 from taskgroup_core.training.stacked import fit_each
 
 

@@ -26,7 +26,7 @@ from taskgroup_core.gradients.projections import ProjectionKind, make_projection
 from taskgroup_core.problems.problem import Problem, Split
 from taskgroup_core.seeds import derive
 from taskgroup_core.subsets import Subsets
-from taskgroup_core.training.fit import Recipe
+from taskgroup_core.training.recipe import Recipe
 from taskgroup_core.training.stacked import fit_many
 
 

@@ -17,8 +17,8 @@ from taskgroup_core.affinity.one_step import (
 )
 from taskgroup_core.problems.problem import Problem
 from taskgroup_core.scores import present
-from taskgroup_core.training.fit import Recipe
 from taskgroup_core.training.joint import Moment
+from taskgroup_core.training.recipe import Recipe
 from taskgroup_core.training.shared_parameters import Shared
 
 

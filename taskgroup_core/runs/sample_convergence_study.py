@@ -26,8 +26,8 @@ from taskgroup_core.runs.stages import stages
 from taskgroup_core.runs.true_scores import pairwise_truth
 from taskgroup_core.scores import present
 from taskgroup_core.seeds import derive
-from taskgroup_core.training.fit import Recipe
 from taskgroup_core.training.joint import joint_steps, joint_training
+from taskgroup_core.training.recipe import Recipe
 from taskgroup_core.training.reptile import ReptileRecipe, reptile
 from taskgroup_core.training.shared_parameters import shared_parameters
 

@@ -21,7 +21,7 @@ from taskgroup_core.runs.checkpoint import Checkpoint, Deadline, cached
 from taskgroup_core.runs.record import Arrays
 from taskgroup_core.seeds import derive
 from taskgroup_core.subsets import Subsets
-from taskgroup_core.training.fit import Recipe
+from taskgroup_core.training.recipe import Recipe
 
 SLICE = 64  # subsets trained, in stacks, between two looks at the clock
 

@@ -20,8 +20,6 @@ from taskgroup_core.tasks import Task
 from taskgroup_core.training.recipe import Recipe, make_optimiser, make_schedule
 from taskgroup_core.training.validation import Validation
 
-__all__ = ["Fitted", "Recipe", "check_losses", "check_members", "fit", "labelled_rows", "mean_loss", "training_flops"]
-
 
 @dataclass(frozen=True)
 class Fitted:

@@ -17,8 +17,8 @@ from taskgroup_core.problems.problem import Problem
 from taskgroup_core.scores import elementwise_loss, present
 from taskgroup_core.seeds import seeded, torch_generator
 from taskgroup_core.tasks import Task
-from taskgroup_core.training.fit import Fitted, Recipe, check_losses, labelled_rows, training_flops
-from taskgroup_core.training.recipe import make_optimiser, make_schedule
+from taskgroup_core.training.fit import Fitted, check_losses, labelled_rows, training_flops
+from taskgroup_core.training.recipe import Recipe, make_optimiser, make_schedule
 from taskgroup_core.training.validation import Validation
 
 

@@ -18,7 +18,6 @@ from taskgroup_core.problems.problem import Problem
 from taskgroup_core.seeds import seeded
 from taskgroup_core.training.fit import (
     Fitted,
-    Recipe,
     check_losses,
     check_members,
     fit,
@@ -26,6 +25,7 @@ from taskgroup_core.training.fit import (
     training_flops,
 )
 from taskgroup_core.training.network_stack import NetworkStack, StackedRun
+from taskgroup_core.training.recipe import Recipe
 from taskgroup_core.training.stack_plan import plan_stacks
 from taskgroup_core.training.stackable import (
     NotStackedWarning,

@@ -19,8 +19,8 @@ from taskgroup_core.examples import Examples
 from taskgroup_core.models.sign import Sign
 from taskgroup_core.problems.problem import Problem
 from taskgroup_core.tasks import Task
-from taskgroup_core.training.fit import Recipe
 from taskgroup_core.training.joint import joint_training
+from taskgroup_core.training.recipe import Recipe
 
 TASKS = 9
 

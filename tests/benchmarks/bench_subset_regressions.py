@@ -23,7 +23,8 @@ from taskgroup_core.gradients.projection import GaussianProjection, projected_gr
 from taskgroup_core.matrices import FloatArray
 from taskgroup_core.problems.planted import planted_problem
 from taskgroup_core.subsets import sample_subsets
-from taskgroup_core.training.fit import Recipe, fit
+from taskgroup_core.training.fit import fit
+from taskgroup_core.training.recipe import Recipe
 from tests.benchmarks.bench_lookahead import seconds
 
 TASKS, ROWS, DIMENSION, ALPHA = 100, 300, 200, 10

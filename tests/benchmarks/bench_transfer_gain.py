@@ -12,8 +12,8 @@ from functools import partial
 from taskgroup_core.affinity.lookahead import LookaheadAffinity
 from taskgroup_core.affinity.transfer_gain import TransferGainAffinity
 from taskgroup_core.device import describe_device, resolve_device
-from taskgroup_core.training.fit import Recipe
 from taskgroup_core.training.joint import joint_training
+from taskgroup_core.training.recipe import Recipe
 from tests.benchmarks.bench_lookahead import seconds, sign_problem
 
 

@@ -14,8 +14,8 @@ from taskgroup_core.affinity.lookahead import LookaheadAffinity
 from taskgroup_core.affinity.sample_convergence import SampleConvergenceAffinity
 from taskgroup_core.affinity.transfer_gain import TransferGainAffinity
 from taskgroup_core.errors import InputError
-from taskgroup_core.training.fit import Recipe
 from taskgroup_core.training.joint import joint_training
+from taskgroup_core.training.recipe import Recipe
 from tests.estimators import perceptron_problem, quadratic_problem, random_quadratics
 from tests.small import small_problem
 

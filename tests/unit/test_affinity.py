@@ -13,7 +13,7 @@ from taskgroup_core.errors import InputError
 from taskgroup_core.matrices import make_scores
 from taskgroup_core.problems.problem import Problem
 from taskgroup_core.subsets import pairs, sample_subsets, singletons
-from taskgroup_core.training.fit import Recipe
+from taskgroup_core.training.recipe import Recipe
 from tests.small import small_problem
 
 NAMES = list("abcdef")

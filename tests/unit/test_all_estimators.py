@@ -30,7 +30,7 @@ from taskgroup_core.problems.planted import planted_problem
 from taskgroup_core.problems.problem import Problem
 from taskgroup_core.subsets import all_subsets, pairs, singletons
 from taskgroup_core.tasks import Task
-from taskgroup_core.training.fit import Recipe
+from taskgroup_core.training.recipe import Recipe
 from tests.estimators import relabelled
 
 RECIPE = Recipe(epochs=8, batch_size=1000, learning_rate=0.02)  # one batch an epoch: the order of the rows is nothing

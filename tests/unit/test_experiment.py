@@ -12,7 +12,7 @@ from taskgroup_core.runs.experiment import forecast, grad_tag_experiment
 from taskgroup_core.runs.grad_tag_parameters import GradTagParameters
 from taskgroup_core.seeds import derive
 from taskgroup_core.subsets import pairs
-from taskgroup_core.training.fit import Recipe
+from taskgroup_core.training.recipe import Recipe
 from tests.small import small_problem
 
 CPU = torch.device("cpu")

@@ -20,7 +20,8 @@ from taskgroup_core.problems.forecasting import (
 )
 from taskgroup_core.problems.problem import Problem
 from taskgroup_core.problems.series import SeriesTable, load_power
-from taskgroup_core.training.fit import Recipe, fit
+from taskgroup_core.training.fit import fit
+from taskgroup_core.training.recipe import Recipe
 from tests.unit.test_all_estimators import ESTIMATORS
 
 

@@ -11,7 +11,8 @@ from taskgroup_core.errors import InputError
 from taskgroup_core.models.sign import Sign
 from taskgroup_core.subsets import all_subsets, pairs
 from taskgroup_core.training.evaluate import evaluate
-from taskgroup_core.training.fit import Recipe, fit, training_flops
+from taskgroup_core.training.fit import fit, training_flops
+from taskgroup_core.training.recipe import Recipe
 from tests.small import small_problem
 
 QUICK = Recipe(epochs=4, batch_size=64)

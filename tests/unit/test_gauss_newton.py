@@ -12,7 +12,8 @@ from taskgroup_core.errors import InputError
 from taskgroup_core.gradients.flat import FlatNetwork
 from taskgroup_core.gradients.linearisation import taylor
 from taskgroup_core.training.evaluate import evaluate
-from taskgroup_core.training.fit import Recipe, fit
+from taskgroup_core.training.fit import fit
+from taskgroup_core.training.recipe import Recipe
 from tests.mixed import KINDS, loss_of_outputs, mixed_tasks, moved, slow_rows
 
 

@@ -12,7 +12,8 @@ from taskgroup_core.affinity.grad_tae import GradTAE, meta_initialisations
 from taskgroup_core.problems.problem import Problem
 from taskgroup_core.tasks import Task
 from taskgroup_core.training.evaluate import evaluate
-from taskgroup_core.training.fit import Recipe, fit
+from taskgroup_core.training.fit import fit
+from taskgroup_core.training.recipe import Recipe
 from tests.mixed import KINDS, linear, loss_of_outputs, mixed_tasks, moved, perceptron, slow_rows, slow_solution
 from tests.small import small_problem
 

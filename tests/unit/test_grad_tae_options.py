@@ -14,7 +14,7 @@ from taskgroup_core.affinity.task_rows import TaskRows
 from taskgroup_core.affinity.updates import changed, head_entries
 from taskgroup_core.gradients.flat import FlatNetwork
 from taskgroup_core.subsets import sample_subsets
-from taskgroup_core.training.fit import Recipe
+from taskgroup_core.training.recipe import Recipe
 from tests.small import small_problem
 
 SUBSETS = sample_subsets(4, 2, 5, 0)

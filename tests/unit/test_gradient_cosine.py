@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from taskgroup_core.affinity.gradient_cosine import GradientCosineAffinity
-from taskgroup_core.training.fit import Recipe
+from taskgroup_core.training.recipe import Recipe
 from tests.estimators import (
     along_training,
     loss_of,

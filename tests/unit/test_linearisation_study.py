@@ -7,7 +7,8 @@ from taskgroup_core.errors import InputError
 from taskgroup_core.runs.fine_tuning_path import crossings, fine_tuning_path
 from taskgroup_core.runs.linearisation_parameters import LinearisationParameters
 from taskgroup_core.runs.linearisation_study import ENDS, ORDERS, WAYS, error_table, linearisation_study
-from taskgroup_core.training.fit import Recipe, fit
+from taskgroup_core.training.fit import fit
+from taskgroup_core.training.recipe import Recipe
 from tests.small import small_problem
 
 CPU = torch.device("cpu")

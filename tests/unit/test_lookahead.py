@@ -14,8 +14,8 @@ from taskgroup_core.affinity.sample_convergence import SampleConvergenceAffinity
 from taskgroup_core.affinity.transfer_gain import TransferGainAffinity
 from taskgroup_core.errors import InputError
 from taskgroup_core.examples import Examples
-from taskgroup_core.training.fit import Recipe
 from taskgroup_core.training.joint import joint_steps, joint_training, task_losses
+from taskgroup_core.training.recipe import Recipe
 from taskgroup_core.training.shared_parameters import shared_parameters
 from tests.estimators import (
     Offsets,

@@ -22,7 +22,7 @@ from taskgroup_core.grouping.sdp import SDPGrouper
 from taskgroup_core.grouping.spectral import SpectralGrouper
 from taskgroup_core.problems.molecules import molecule_problem
 from taskgroup_core.subsets import all_subsets, pairs
-from taskgroup_core.training.fit import Recipe
+from taskgroup_core.training.recipe import Recipe
 from tests.molecules import random_molecules
 
 RECIPE = Recipe(epochs=3, batch_size=20, learning_rate=0.02)

@@ -16,7 +16,8 @@ from taskgroup_core.examples import Examples
 from taskgroup_core.problems.problem import Problem
 from taskgroup_core.tasks import Task, output_columns
 from taskgroup_core.training.evaluate import evaluate
-from taskgroup_core.training.fit import Recipe, fit
+from taskgroup_core.training.fit import fit
+from taskgroup_core.training.recipe import Recipe
 from taskgroup_core.training.stacked import fit_many
 
 MIXED = (Task("two"), Task("three", "multiclass", "accuracy", 3), Task("number", "regression", "r2"))

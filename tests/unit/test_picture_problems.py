@@ -20,7 +20,8 @@ from taskgroup_core.grouping.sdp import SDPGrouper
 from taskgroup_core.grouping.spectral import SpectralGrouper
 from taskgroup_core.problems.problem import Problem
 from taskgroup_core.training.evaluate import evaluate
-from taskgroup_core.training.fit import Recipe, fit
+from taskgroup_core.training.fit import fit
+from taskgroup_core.training.recipe import Recipe
 from tests.pictures import picture_problem
 from tests.unit import test_all_estimators as all_estimators
 

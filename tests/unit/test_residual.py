@@ -14,7 +14,8 @@ from taskgroup_core.errors import InputError
 from taskgroup_core.gradients.flat import FlatNetwork
 from taskgroup_core.gradients.per_example import per_example_gradients
 from taskgroup_core.models.residual import EPSILON, Residual
-from taskgroup_core.training.fit import Recipe, fit
+from taskgroup_core.training.fit import fit
+from taskgroup_core.training.recipe import Recipe
 from taskgroup_core.training.stacked import fit_many
 from tests.pictures import picture_problem
 

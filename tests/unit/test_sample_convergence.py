@@ -13,8 +13,9 @@ from taskgroup_core.errors import InputError
 from taskgroup_core.examples import Examples
 from taskgroup_core.problems.problem import Problem
 from taskgroup_core.tasks import Task
-from taskgroup_core.training.fit import Recipe, fit
+from taskgroup_core.training.fit import fit
 from taskgroup_core.training.joint import joint_steps, joint_training
+from taskgroup_core.training.recipe import Recipe
 from taskgroup_core.training.reptile import ReptileRecipe, reptile
 from tests.estimators import perceptron_problem, quadratic_problem, random_quadratics, relabelled, shared_weight
 from tests.small import small_problem

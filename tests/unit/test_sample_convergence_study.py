@@ -15,7 +15,7 @@ from taskgroup_core.runs.sample_convergence_study import label_agreement, sample
 from taskgroup_core.runs.sample_size_study import sample_size_study
 from taskgroup_core.seeds import derive
 from taskgroup_core.subsets import pairs
-from taskgroup_core.training.fit import Recipe
+from taskgroup_core.training.recipe import Recipe
 from tests.small import small_problem
 
 CPU = torch.device("cpu")

@@ -14,7 +14,7 @@ from taskgroup_core.errors import InputError
 from taskgroup_core.grouping.selection import BackwardSelection, ForwardSelection
 from taskgroup_core.matrices import FloatArray, make_scores
 from taskgroup_core.subsets import Subsets
-from taskgroup_core.training.fit import Recipe
+from taskgroup_core.training.recipe import Recipe
 from tests.small import small_problem
 
 

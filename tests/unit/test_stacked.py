@@ -11,7 +11,8 @@ from taskgroup_core.errors import InputError
 from taskgroup_core.models.sign import Sign
 from taskgroup_core.problems.problem import Problem
 from taskgroup_core.tasks import Task
-from taskgroup_core.training.fit import Recipe, fit, training_flops
+from taskgroup_core.training.fit import fit, training_flops
+from taskgroup_core.training.recipe import Recipe
 from taskgroup_core.training.stack_plan import plan_stacks
 from taskgroup_core.training.stackable import NotStackedWarning, bytes_per_network, rows_mix, why_not_stackable
 from taskgroup_core.training.stacked import fit_many

@@ -13,7 +13,8 @@ from taskgroup_core.flops import count_flops, network_flops
 from taskgroup_core.models.sign import Sign
 from taskgroup_core.tasks import Task
 from taskgroup_core.training.evaluate import evaluate
-from taskgroup_core.training.fit import Recipe, fit, mean_loss
+from taskgroup_core.training.fit import fit, mean_loss
+from taskgroup_core.training.recipe import Recipe
 from tests.small import small_problem
 
 QUICK = Recipe(epochs=5, batch_size=64)

@@ -17,7 +17,7 @@ from taskgroup_core.affinity.transfer_gain import TransferGainAffinity
 from taskgroup_core.examples import Examples
 from taskgroup_core.problems.problem import Problem
 from taskgroup_core.tasks import Task
-from taskgroup_core.training.fit import Recipe
+from taskgroup_core.training.recipe import Recipe
 from tests.estimators import (
     Offsets,
     after_step,

@@ -13,7 +13,8 @@ from taskgroup_core.runs.transfer_gain_parameters import TransferGainParameters
 from taskgroup_core.runs.transfer_gain_study import transfer_gain_study
 from taskgroup_core.seeds import derive
 from taskgroup_core.training.evaluate import evaluate
-from taskgroup_core.training.fit import Recipe, fit
+from taskgroup_core.training.fit import fit
+from taskgroup_core.training.recipe import Recipe
 
 CPU = torch.device("cpu")
 ASKED = TransferGainParameters(

@@ -28,8 +28,9 @@ from taskgroup_core.runs.sample_convergence_study import label_agreement
 from taskgroup_core.subsets import all_subsets
 from taskgroup_core.tasks import Task
 from taskgroup_core.training.evaluate import evaluate
-from taskgroup_core.training.fit import Recipe, fit, mean_loss
+from taskgroup_core.training.fit import fit, mean_loss
 from taskgroup_core.training.joint import task_losses
+from taskgroup_core.training.recipe import Recipe
 from taskgroup_core.training.reptile import ReptileRecipe, reptile
 from taskgroup_core.training.stacked import fit_many
 from tests.mixed import moved, slow_solution
