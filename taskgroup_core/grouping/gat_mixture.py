@@ -22,7 +22,11 @@ from taskgroup_core.seeds import derive
 ACTIVATIONS = ("elu", "none")
 COVARIANCES = ("spherical", "diag", "tied", "full")
 SILHOUETTES = ("served", "members")
-ATTENTION = ("neighbours", "edge_weights", "self_loops", "activation", "standardise", "epochs", "learning_rate")
+LAYERS = ("dense", "torch_geometric")
+ATTENTION = (
+    *("neighbours", "edge_weights", "self_loops", "activation", "standardise"),
+    *("layers", "epochs", "learning_rate"),
+)
 
 
 class GATMixtureGrouper(BaseEstimator):  # type: ignore[misc]
@@ -48,6 +52,8 @@ class GATMixtureGrouper(BaseEstimator):  # type: ignore[misc]
     activation : "elu" or "none", behind the first layer; "elu" is that of the graph attention network's authors.
     standardise : whether the columns of T are brought to mean 0 and standard deviation 1 before attention reads its
         rows; by default they are read as they are.
+    layers : "dense", this package's own, which train all restarts as one batch; or "torch_geometric", that library's
+        `GATConv`, one restart after another from the same weights: the same embeddings up to rounding, more slowly.
     covariance : of the mixture, in scikit-learn's words; "diag" by default, because n points in 2 n dimensions do not
         determine a full one.
     regularisation : added to the diagonal of covariances, which need some for the same reason.
@@ -69,6 +75,7 @@ class GATMixtureGrouper(BaseEstimator):  # type: ignore[misc]
     Raises
     ------
     InputError : (on fit) arguments that cannot be used.
+    MissingExtra : (on fit) torch_geometric is asked for and not installed.
 
     References
     ----------
@@ -83,7 +90,8 @@ class GATMixtureGrouper(BaseEstimator):  # type: ignore[misc]
        "nearest" means for singletons, and the silhouette of groups that overlap.
     3. With the complete graph and without weights, the equations as they stand, attention mixes all tasks, and even
        clear families may end in one group; `neighbours` or `edge_weights` keep them apart.
-    4. The silhouette is taken before the refinement of singletons.
+    4. The paper names no implementation of these layers. Ours are in double precision, and so are the library's here.
+    5. The silhouette is taken before the refinement of singletons.
     """
 
     def __init__(
@@ -97,6 +105,7 @@ class GATMixtureGrouper(BaseEstimator):  # type: ignore[misc]
         self_loops: bool = True,
         activation: str = "elu",
         standardise: bool = False,
+        layers: str = "dense",
         covariance: str = "diag",
         regularisation: float = 1e-3,
         silhouette: str = "served",
@@ -107,7 +116,7 @@ class GATMixtureGrouper(BaseEstimator):  # type: ignore[misc]
     ) -> None:
         self.n_groups, self.threshold, self.singletons = n_groups, threshold, singletons
         self.neighbours, self.edge_weights, self.self_loops = neighbours, edge_weights, self_loops
-        self.activation, self.standardise = activation, standardise
+        self.activation, self.standardise, self.layers = activation, standardise, layers
         self.covariance, self.regularisation, self.silhouette = covariance, regularisation, silhouette
         self.epochs, self.learning_rate, self.restarts = epochs, learning_rate, restarts
         self.random_state = random_state
@@ -117,7 +126,7 @@ class GATMixtureGrouper(BaseEstimator):  # type: ignore[misc]
 
         Raises
         ------
-        InputError : see the class.
+        InputError, MissingExtra : see the class.
         """
         values = check_affinity(affinity)
         self._check(len(values))
@@ -162,8 +171,8 @@ class GATMixtureGrouper(BaseEstimator):  # type: ignore[misc]
             raise InputError("affinity", "one task", "Give two tasks or more: a mixture cannot be fitted to one point.")
         check_n_groups(self.n_groups, n_tasks)
         check_random_state(self.random_state)
-        choices = {"singletons": SINGLETONS, "activation": ACTIVATIONS, "covariance": COVARIANCES}
-        for name, words in (choices | {"silhouette": SILHOUETTES}).items():
+        choices = {"singletons": SINGLETONS, "activation": ACTIVATIONS, "layers": LAYERS}
+        for name, words in (choices | {"covariance": COVARIANCES, "silhouette": SILHOUETTES}).items():
             check_word(name, getattr(self, name), words)
         for name in ("edge_weights", "self_loops", "standardise"):
             check_flag(name, getattr(self, name))

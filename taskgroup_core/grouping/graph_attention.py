@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from taskgroup_core.grouping.library_attention import library_layer
 from taskgroup_core.matrices import FloatArray
 from taskgroup_core.seeds import torch_generator
 
@@ -54,18 +56,25 @@ def attention_embeddings(
     self_loops: bool = True,
     activation: str = "elu",
     standardise: bool = False,
+    layers: str = "dense",
     epochs: int = 100,
     learning_rate: float = 1e-3,
 ) -> FloatArray:
     """Z of several trainings, which differ by their initial weights alone, with shape (len(starts), n, 2 n).
 
-    The trainings run side by side as one batch: no network sees another, and Adam works entry by entry.
+    Dense layers train side by side as one batch: no network sees another, and Adam works entry by entry. Those of
+    torch_geometric train one after another, from the same weights.
 
     Parameters
     ----------
     values : T[target, source], with shape (n, n); row i is what node i is given.
     starts : (seed, number) of each training.
-    neighbours, edge_weights, self_loops, activation, standardise, epochs, learning_rate : see `GATMixtureGrouper`.
+    neighbours, edge_weights, self_loops, activation, standardise, layers, epochs, learning_rate : see
+        `GATMixtureGrouper`.
+
+    Raises
+    ------
+    MissingExtra : torch_geometric is asked for and not installed.
 
     References
     ----------
@@ -84,19 +93,29 @@ def attention_embeddings(
     for seed, number in starts:
         generator = torch_generator(seed, "attention", number)
         drawn.append((initial_weights(n, n, HEADS, graph, generator), initial_weights(2 * n, n, 1, graph, generator)))
-    first, second = (
-        {name: torch.stack([pair[layer][name] for pair in drawn]).requires_grad_() for name in drawn[0][layer]}
-        for layer in (0, 1)
-    )
-    optimiser = torch.optim.Adam([*first.values(), *second.values()], learning_rate, fused=True)
-    for _ in range(epochs):
-        optimiser.zero_grad()
-        rebuilt = attend(bend(attend(rows, first, graph)), second, graph)
-        ((rebuilt - rows) ** 2).mean(dim=(1, 2)).sum().backward()
-        optimiser.step()
-    with torch.no_grad():
-        embeddings: FloatArray = bend(attend(rows, first, graph)).numpy()
-    return embeddings
+    if layers == "torch_geometric":
+        networks = [[library_layer(weights, graph.edge, graph.weight) for weights in pair] for pair in drawn]
+    else:
+        networks = [[dense_layer([pair[place] for pair in drawn], graph) for place in (0, 1)]]
+    embeddings = []
+    for (first, first_weights), (second, second_weights) in networks:
+        optimiser = torch.optim.Adam([*first_weights, *second_weights], learning_rate, fused=True)
+        for _ in range(epochs):
+            optimiser.zero_grad()
+            rebuilt = second(bend(first(rows)))
+            ((rebuilt - rows) ** 2).mean(dim=(-2, -1)).sum().backward()
+            optimiser.step()
+        with torch.no_grad():
+            embeddings.append(bend(first(rows)).numpy().reshape(-1, n, HEADS * n))
+    return np.concatenate(embeddings)
+
+
+def dense_layer(drawn: Sequence[Weights], graph: Graph) -> tuple[Callable[[Tensor], Tensor], list[Tensor]]:
+    """The layer of R networks as one, and its parameters: `attend` from the weights of each."""
+    import torch
+
+    weights = {name: torch.stack([one[name] for one in drawn]).requires_grad_() for name in drawn[0]}
+    return partial(attend, weights=weights, graph=graph), list(weights.values())
 
 
 def attend(rows: Tensor, weights: Weights, graph: Graph) -> Tensor:

@@ -20,6 +20,7 @@ from taskgroup_core.matrices import FloatArray
 # Interior points (Clarabel) are more accurate, but each step factors a system in the n (n + 1) / 2 entries of X;
 # splitting takes more, cheap steps. On two cores the first stays well below a second up to about here.
 LARGEST_FOR_CLARABEL = 30
+PROVED = 1e-4  # the certified gap up to which groups count as proved best
 DEFAULT_OPTIONS: dict[str, dict[str, Any]] = {
     # At its own 1e-8 Clarabel gives up on every tenth planted instance with n from 16 to 30 ("optimal_inaccurate").
     "CLARABEL": {"tol_gap_abs": 1e-7, "tol_gap_rel": 1e-7, "tol_feas": 1e-7},
@@ -63,10 +64,11 @@ class SDPGrouper(Grouper):
         only.
     certificate_ : the `Certificate` made from the solver's dual solution: a proof for <T, X>, rounding errors included.
     certified_bound_ : what it proves of the average density of every partition into k groups, whatever the solver did.
-    certified_gap_ : the gap below, with `certified_bound_` in the place of `bound_`: never below 0.
+    certified_gap_ : the gap below, with `certified_bound_` in the place of `bound_`: never below 0, and 0 = proved.
+        What `status_` says of the groups rests on it.
     gap_ : (bound - objective) / (bound - expected density of a random relabelling of any partition into k groups):
-        0 = optimal, 1 = no better than random; unchanged when T is shifted or scaled; may lie below 0 by the solver's
-        accuracy; 0 where T gives nothing to gain.
+        0 = as good as the solver's X, 1 = no better than random; unchanged when T is shifted or scaled; may lie below 0
+        by the solver's accuracy, and proves nothing; 0 where T gives nothing to gain.
     rounding_ : the `Rounding`.
     solver_status_ : the solver's own word, "optimal" or "optimal_inaccurate"; "closed_form" where k is 1 or n.
     grouping_, groups_, labels_, objective_, status_ : see `Grouper`.
@@ -127,22 +129,34 @@ class SDPGrouper(Grouper):
         self.certified_bound_ = math.nextafter(self.certificate_.bound / n_groups, math.inf)
         self.rounding_: Rounding = ROUNDINGS[self.rounding](self.relaxation_, n_groups, values)
         groups = [np.flatnonzero(self.rounding_.labels == group).tolist() for group in range(n_groups)]
-        random = random_density(values, n_groups)
-        nothing = self.bound_ - random <= 1e-9 * max(float(np.abs(values).max()), 1e-300)
-        density = average_density(values, groups)
+        random, density = random_density(values, n_groups), average_density(values, groups)
+        nothing = 1e-9 * float(np.abs(centred).max()) + 4 * self.certificate_.rounding_error / n_groups
         self.gap_, self.certified_gap_ = (
-            0.0 if nothing else (bound - density) / (bound - random) for bound in (self.bound_, self.certified_bound_)
+            0.0 if bound - random <= nothing else (bound - density) / (bound - random)
+            for bound in (self.bound_, self.certified_bound_)
         )
         return self.rounding_.labels, f"{told}. Rounding: {self.rounding_.reason}. {self._advice()}"
 
     def _advice(self) -> str:
+        left = f"{100 * self.certified_gap_:.2g} % of what the certified bound gains over random groups"
+        if self.certified_gap_ <= PROVED:
+            return (
+                "The groups reach the certified bound: no partition has a higher average density, up to "
+                f"{100 * PROVED:.2g} % of the gain over random groups."
+            )
         if self.solver_status_ == "optimal_inaccurate":
-            return "The solver stopped short of its tolerance: bound_ and gap_ are rough; try the other solver."
-        if self.gap_ <= 1e-4:
-            return "The groups reach the bound: no partition has a higher average density, up to the solver's accuracy."
+            return (
+                "The solver stopped short of its tolerance: bound_ and gap_ are rough. The certified bound holds all "
+                f"the same, and the groups give up at most {left}; try another solver or more iterations."
+            )
+        if self.gap_ <= PROVED:
+            return (
+                f"The groups reach the solver's value; proved is that they give up at most {left}. A smaller tolerance "
+                "may prove them best."
+            )
         return (
-            f"The groups give up {100 * self.gap_:.2g} % of what the bound gains over random groups: the relaxation is "
-            "not tight or the rounding lost something; compare with another rounding or grouper."
+            f"The groups give up at most {left}: the relaxation is not tight or the rounding lost something; compare "
+            "with another rounding or grouper."
         )
 
 

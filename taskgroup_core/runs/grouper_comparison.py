@@ -1,4 +1,4 @@
-"""All groupers on the same affinity: objectives, gaps, agreement, and what their groups lose in f."""
+"""All groupers on the same affinity: objectives, gaps and agreement; and f of groups, read from a table."""
 
 from __future__ import annotations
 
@@ -157,33 +157,3 @@ class ScoreTable:
         served = [next(masks.index(int(server[part])) for part in parts if part >> task & 1) for task in range(n)]
         groups = tuple(tuple(task for task in range(n) if mask >> task & 1) for mask in masks)
         return Grouping(groups, tuple(served))
-
-
-def regrets(groupings: Mapping[str, Grouping], judges: xr.DataArray, reference: Grouping) -> pd.DataFrame:
-    """What each grouping loses in f against a reference, with the standard error over replicates of the difference.
-
-    Parameters
-    ----------
-    groupings : name -> groups.
-    judges : f(S, t) of all subsets, dims ("replicate", "subset", "task"): replicates that chose none of the groups.
-    reference : the groups to be compared with.
-
-    Returns
-    -------
-    Columns "f" (mean over replicates and tasks), "regret" and its "error".
-
-    Raises
-    ------
-    InputError : fewer than two replicates, or a table that lacks a subset.
-    """
-    count = judges.sizes["replicate"]
-    if count < 2:
-        raise InputError("judges", f"{count} replicates", "Give two or more: the error is taken over them.")
-    tables = [ScoreTable(judges[{"replicate": replicate}]) for replicate in range(count)]
-    best = np.array([table.of_grouping(reference) for table in tables])
-    rows = {}
-    for name, grouping in groupings.items():
-        found = np.array([table.of_grouping(grouping) for table in tables])
-        lost = best - found
-        rows[name] = {"f": found.mean(), "regret": lost.mean(), "error": lost.std(ddof=1) / count**0.5}
-    return pd.DataFrame(rows).T

@@ -16,25 +16,9 @@ from taskgroup_core.grouping.programming import ProgrammingGrouper
 GOOD = np.eye(4)
 
 
-@pytest.mark.parametrize("make", [ProgrammingGrouper, BestServedGrouper])
-@pytest.mark.parametrize(
-    "affinity",
-    [np.zeros((0, 0)), np.zeros((2, 3)), np.full((2, 2), np.nan), np.full((2, 2), np.inf), np.eye(2) * 1j],
-)
-def test_an_affinity_that_cannot_be(make: type[Any], affinity: object) -> None:
-    with pytest.raises(InputError, match="affinity"):
-        make(1).fit(affinity)
-
-
 def test_more_tasks_than_best_served_can_list() -> None:
     with pytest.raises(InputError, match="affinity"):
         BestServedGrouper(1).fit(np.eye(21))
-
-
-@pytest.mark.parametrize("n_groups", [0, -1, 5, 2.0, "2", True, None])
-def test_a_number_of_groups_that_cannot_be(n_groups: Any) -> None:
-    with pytest.raises(InputError, match="n_groups"):
-        ProgrammingGrouper(n_groups).fit(GOOD)
 
 
 @pytest.mark.parametrize(

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import torch
 from sklearn.metrics import silhouette_score
 
-from taskgroup_core.errors import InputError
+from taskgroup_core.errors import InputError, MissingExtra
 from taskgroup_core.grouping.gat_mixture import GATMixtureGrouper
-from taskgroup_core.grouping.graph_attention import (
-    Weights,
-    attention_embeddings,
-    initial_weights,
-    standardised,
-    task_graph,
-)
+from taskgroup_core.grouping.graph_attention import attention_embeddings, standardised, task_graph
 from taskgroup_core.grouping.soft_groups import membership_silhouette, soft_groups
 from taskgroup_core.matrices import FloatArray
-from taskgroup_core.seeds import torch_generator
 
 FAMILIES = np.kron(np.eye(3), np.ones((3, 3))) + 0.05 * np.random.default_rng(0).random((9, 9))
 
@@ -42,49 +37,49 @@ def test_the_same_seed_gives_the_same_bits_and_leaves_the_global_generator_alone
     assert not np.array_equal(first.embedding_, other.embedding_)
 
 
-def library_layers(drawn: list[Weights], loops: bool) -> list[torch.nn.Module]:
-    """torch_geometric's layers with given weights: another implementation, by messages along a list of edges."""
-    layers = pytest.importorskip("torch_geometric.nn")
-    made = []
-    for weights in drawn:
-        heads, n_out, n_in = weights["linear"].shape
-        edge_dim = 1 if "edge" in weights else None
-        layer = layers.GATConv(n_in, n_out, heads=heads, edge_dim=edge_dim, add_self_loops=loops).double()
-        with torch.no_grad():
-            layer.lin.weight.copy_(weights["linear"].reshape(-1, n_in))
-            layer.att_src.copy_(weights["source"][None])
-            layer.att_dst.copy_(weights["target"][None])
-            if edge_dim:
-                layer.lin_edge.weight.copy_(weights["edge linear"].reshape(-1, 1))
-                layer.att_edge.copy_(weights["edge"][None])
-        made.append(layer)
-    return made
-
-
 @pytest.mark.parametrize(
-    ("loops", "neighbours", "weighted"), [(True, None, False), (False, 2, False), (True, 3, True), (False, None, True)]
+    "options",
+    [
+        {},
+        {"self_loops": False, "neighbours": 2},
+        {"neighbours": 3, "edge_weights": True},
+        {"self_loops": False, "edge_weights": True, "standardise": True},
+        {"neighbours": 1, "activation": "none"},
+        {"edge_weights": True, "activation": "none", "standardise": True},
+    ],
 )
-def test_the_batch_trains_each_network_as_the_library_does(loops: bool, neighbours: int | None, weighted: bool) -> None:
-    options = {"self_loops": loops, "neighbours": neighbours, "edge_weights": weighted, "learning_rate": 1e-2}
-    found = attention_embeddings(FAMILIES, [(3, 0), (3, 1)], epochs=20, **options)  # type: ignore[arg-type]
-    without = task_graph(FAMILIES, neighbours, edge_weights=weighted, self_loops=False)
-    target, source = np.nonzero(without.edge)
-    edges, rows = torch.from_numpy(np.stack([source, target])), torch.from_numpy(FAMILIES)
-    given = {"edge_attr": rows[target, source][:, None]} if weighted else {}
-    for number, embedding in enumerate(found):
-        generator = torch_generator(3, "attention", number)
-        drawn = [initial_weights(n_in, 9, heads, without, generator) for n_in, heads in ((9, 2), (18, 1))]
-        first, second = library_layers(drawn, loops)
-        optimiser = torch.optim.Adam([*first.parameters(), *second.parameters()], 1e-2)
-        for _ in range(20):
-            optimiser.zero_grad()
-            rebuilt = second(torch.nn.functional.elu(first(rows, edges, **given)), edges, **given)
-            torch.nn.functional.mse_loss(rebuilt, rows).backward()
-            optimiser.step()
-        alone = torch.nn.functional.elu(first(rows, edges, **given)).detach().numpy()
-        np.testing.assert_allclose(embedding, alone, atol=1e-6)
-    untrained = attention_embeddings(FAMILIES, [(3, 0)], epochs=0, **options)  # type: ignore[arg-type]
-    assert np.abs(found[0] - untrained[0]).max() > 1e-2
+def test_the_library_trains_to_the_same_embeddings(options: dict[str, object]) -> None:
+    pytest.importorskip("torch_geometric")
+    affinity = FAMILIES + 0.3 * np.random.default_rng(1).standard_normal((9, 9))
+    given = {"epochs": 20, "learning_rate": 1e-2, **options}
+    ours, theirs = (
+        attention_embeddings(affinity, [(3, 0), (3, 1)], layers=layers, **given)  # type: ignore[arg-type]
+        for layers in ("dense", "torch_geometric")
+    )
+    assert np.isfinite(ours).all() and ours.shape == theirs.shape == (2, 9, 18)
+    np.testing.assert_allclose(theirs, ours, rtol=0, atol=1e-9)
+    untrained = attention_embeddings(affinity, [(3, 0)], **{**given, "epochs": 0})  # type: ignore[arg-type]
+    assert np.abs(ours[0] - untrained[0]).max() > 1e-2
+
+
+def test_with_the_library_the_groups_are_the_same_and_so_are_two_runs() -> None:
+    pytest.importorskip("torch_geometric")
+    state = torch.random.get_rng_state()
+    plain, *library = (
+        GATMixtureGrouper(3, neighbours=2, restarts=2, epochs=30, layers=layers).fit(FAMILIES)
+        for layers in ("dense", "torch_geometric", "torch_geometric")
+    )
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert library[0].groups_ == plain.groups_ and np.array_equal(library[0].embedding_, library[1].embedding_)
+    np.testing.assert_allclose(library[0].silhouettes_, plain.silhouettes_, atol=1e-6)
+
+
+def test_absent_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("torch_geometric", "torch_geometric.nn"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert GATMixtureGrouper(2, restarts=1, epochs=1).fit(FAMILIES).groups_
+    with pytest.raises(MissingExtra, match=r"taskgroup_core\[graph\]"):
+        GATMixtureGrouper(2, layers="torch_geometric").fit(FAMILIES)
 
 
 def test_no_network_sees_another() -> None:
@@ -220,6 +215,7 @@ def test_of_overlapping_groups_the_silhouette_may_be_of_all_members() -> None:
         ({"n_groups": 2, "neighbours": 9}, "neighbours"),
         ({"n_groups": 2, "covariance": "round"}, "covariance"),
         ({"n_groups": 2, "activation": "relu"}, "activation"),
+        ({"n_groups": 2, "layers": "pyg"}, "layers"),
         ({"n_groups": 2, "silhouette": "mean"}, "silhouette"),
         ({"n_groups": 2, "self_loops": 1}, "self_loops"),
         ({"n_groups": 2, "standardise": "yes"}, "standardise"),

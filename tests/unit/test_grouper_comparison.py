@@ -13,7 +13,7 @@ from taskgroup_core.errors import InputError
 from taskgroup_core.grouping.grouping import Grouping
 from taskgroup_core.grouping.selection import BackwardSelection, ForwardSelection
 from taskgroup_core.matrices import make_scores
-from taskgroup_core.runs.grouper_comparison import ScoreTable, agreement, all_groupers, compare_groupers, regrets
+from taskgroup_core.runs.grouper_comparison import ScoreTable, agreement, all_groupers, compare_groupers
 from taskgroup_core.runs.regret import all_partitions, score_partitions
 from taskgroup_core.subsets import all_subsets, pairs
 from taskgroup_core.training.recipe import Recipe
@@ -81,19 +81,6 @@ def test_the_best_cover_of_a_table_by_enumeration(seed: int, k: int) -> None:
     )
     found = ScoreTable(table).best_cover(k)
     assert ScoreTable(table).of_grouping(found) == pytest.approx(best) and len(found.groups) <= k
-
-
-def test_regret_is_a_paired_difference() -> None:
-    judges = xr.concat([random_table(seed) for seed in range(4)], "replicate")
-    one, two = Grouping.from_labels([0, 0, 1, 1, 1]), Grouping.from_labels([0, 1, 1, 0, 0])
-    found = regrets({"one": one, "two": two}, judges, one)
-    both = [[ScoreTable(judge).of_grouping(which) for judge in judges] for which in (one, two)]
-    lost = np.subtract(*both)
-    assert found.regret["one"] == found.error["one"] == 0 and found.f["two"] == pytest.approx(np.mean(both[1]))
-    assert found.regret["two"] == pytest.approx(lost.mean())
-    assert found.error["two"] == pytest.approx(lost.std(ddof=1) / 2)
-    with pytest.raises(InputError, match="judges"):
-        regrets({"one": one}, judges[:1], one)
 
 
 @pytest.mark.parametrize("order", ["given", "best"])

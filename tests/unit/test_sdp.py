@@ -45,7 +45,7 @@ def test_planted_blocks_are_found_and_proved_best() -> None:
     assert grouper.groups_ == tuple(tuple(range(first, 16, 4)) for first in range(4))
     assert abs(grouper.gap_) < 1e-4
     assert grouper.solver_status_ == "optimal"
-    assert "no partition has a higher average density" in grouper.status_
+    assert grouper.certified_gap_ < 1e-4 and "no partition has a higher average density" in grouper.status_
 
 
 def test_admm_takes_over_above_the_size_for_clarabel() -> None:
@@ -107,7 +107,32 @@ def test_average_linkage_may_be_chosen() -> None:
 def test_a_solver_that_stops_early_is_told() -> None:
     grouper = SDPGrouper(3, solver="SCS", solver_options={"max_iters": 20}).fit(planted(8, 3, 1.0, 6))
     assert grouper.solver_status_ == "optimal_inaccurate"
-    assert "try the other solver" in grouper.status_
+    assert "try another solver" in grouper.status_
+
+
+@pytest.mark.parametrize("max_iterations", [1, 3, 20_000])
+@pytest.mark.parametrize("values", [planted(9, 3, 0.3, 1), planted(9, 3, 1.5, 2), planted(9, 3, 0.3, 1) + 1e9])
+def test_only_what_is_certified_counts_as_proved(values: FloatArray, max_iterations: int) -> None:
+    """ADMM's X is feasible, so that its value lies below the optimum: early on the groups may even exceed it."""
+    options = {"max_iterations": max_iterations, "tolerance": 1e-9}
+    grouper = SDPGrouper(3, solver="ADMM", rounding="local_search", solver_options=options).fit(values)
+    best = ExhaustiveGrouper(3).fit(values)
+    assert grouper.objective_ <= best.objective_ * (1 + 1e-15) <= grouper.certified_bound_ * (1 + 1e-15)
+    assert grouper.certified_gap_ >= max(0.0, grouper.gap_)
+    proved = "reach the certified bound" in grouper.status_
+    assert proved == (grouper.certified_gap_ <= 1e-4)
+    if proved:
+        assert grouper.objective_ == pytest.approx(best.objective_, rel=1e-12)
+    if max_iterations == 1:
+        assert grouper.gap_ < grouper.certified_gap_ and not proved and "give up at most" in grouper.status_
+
+
+def test_a_loose_tolerance_is_told_apart_from_a_loose_relaxation() -> None:
+    values, options = planted(20, 3, 1.0, 1), {"tolerance": 3e-2}
+    grouper = SDPGrouper(3, solver="ADMM", rounding="local_search", solver_options=options).fit(values)
+    assert grouper.solver_status_ == "optimal" and grouper.gap_ < 0  # the groups are better than the solver's X
+    assert 1e-4 < grouper.certified_gap_ < 3e-2
+    assert "smaller tolerance may prove them best" in grouper.status_
 
 
 def test_a_solver_without_a_solution_is_an_error() -> None:
