@@ -20,6 +20,7 @@ from taskgroup_core.matrices import FloatArray
 ROUNDS = 15  # of column generation
 KEEP = 30  # neighbours of each local optimum that become columns too
 SHARES = (0.2, 0.6, 0.85)  # of the time limit, at which the start, the bound and the columns should be done
+ENOUGH = 0.002  # relative: a bound so near the value is not sharpened by leads
 MARGIN = 0.05  # how far below the incumbent's groups a size must be bounded by rows to be left to them
 TOLERANCE = 1e-9  # relative: differences below are rounding
 
@@ -128,6 +129,14 @@ class LargeSearch:
             self.bound, prices = spectral.best, spectral.prices
         if time.perf_counter() < self.stages[2]:
             self._start(spectral.relaxation)
+        enough = self.value + ENOUGH * abs(self.value)
+        if self.problem.overlap == "every_group" and self.bound > enough:
+            assert self.groups is not None
+            leads = self.problem.gains(self.groups).argmax(axis=0)
+            spectral = SpectralBound(self.problem, by_rows, ranges, leads)
+            spectral.minimise(*prices, self.stages[1], enough)
+            if spectral.best < self.bound:
+                self.bound, prices = spectral.best, spectral.prices
         return prices
 
     def _generate(self, by_rows: RowBound, prices: Prices) -> None:
