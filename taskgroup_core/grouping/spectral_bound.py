@@ -3,50 +3,22 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from taskgroup_core.grouping.dual_point import Point, Steepness
 from taskgroup_core.grouping.large_problem import LargeProgramme
 from taskgroup_core.grouping.row_bound import RowBound
 from taskgroup_core.matrices import FloatArray
 
 SMOOTHING = ((0.02, 200), (0.005, 400), (0.002, 400))  # share of the largest eigenvalue, and iterations at it
-LED = ((0.01, 200), (0.003, 900))  # the same where groups are told apart by the cluster that leads them
+LED = ((0.01, 150), (0.003, 800), (0.0012, 150))  # the same where groups are told apart by the cluster that leads them
 NARROW = 0.015  # so much may s / (s - 1) differ within a range of sizes that is bounded as one
 WORK = 2.5e10  # n^3 for each matrix and iteration: half a minute on one core of 2020
 CHECK_EVERY = 20  # iterations between two looks at the bound
 LONGER = 12  # times the step that surely goes down, with leads: far too short a one, and any point bounds
 UNIT = np.finfo(np.float64).eps
-
-
-@dataclass
-class Point:
-    """A dual point; every part but `cover` of disjoint groups keeps one sign.
-
-    Parameters
-    ----------
-    cover : price of each task, with shape (n,).
-    rows : prices of the programme's rows, >= 0, with shape (r,).
-    pairs : N >= 0 of each block, with shape (b, n, n); a block is a kind of group, a range of its sizes, and the
-        cluster that leads.
-    large, small : multipliers >= 0 of the largest and the smallest size, with shape (b, n).
-    lead : multipliers >= 0 of the lead over each cluster, with shape (b, c, n).
-    with_another : Z >= 0 of each block: a task is held with another no more often than at all; with shape (b, n, n).
-    """
-
-    cover: FloatArray
-    rows: FloatArray
-    pairs: FloatArray
-    large: FloatArray
-    small: FloatArray
-    lead: FloatArray
-    with_another: FloatArray
-
-    def parts(self) -> list[FloatArray]:
-        """The parts, in order."""
-        return [self.cover, self.rows, self.pairs, self.large, self.small, self.lead, self.with_another]
 
 
 class SpectralBound:
@@ -109,18 +81,10 @@ class SpectralBound:
 
         Stops at the deadline, or when a bound is low enough.
         """
-        n, b, led = len(cover), len(self.low), self.leads > 1
-        at = Point(
-            cover,
-            rows,
-            np.zeros((b, n, n)),
-            np.zeros((b, n)),
-            np.zeros((b, n)),
-            np.zeros(self.before.shape),
-            np.zeros((b, n, n)),
-        )
+        n, b, led, free = len(cover), len(self.low), self.leads > 1, self.problem.overlap == "none"
+        at = Point.at_prices(cover, rows, b, self.leads)
         weights = self.problem.rows[0]
-        steep: list[float | FloatArray] = [
+        steep: Steepness = [
             n / 2,
             1 + n * (weights**2).sum(axis=(1, 2)) / 2,
             4.0 if led else 1.0,
@@ -141,25 +105,15 @@ class SpectralBound:
                     if time.perf_counter() >= deadline or self.best <= enough:
                         return
                 step = (LONGER if led else 1) * smoothing / self.problem.counts.max()
-                moved = Point(*(p - step * g / c for p, g, c in zip(ahead.parts(), slope.parts(), steep, strict=True)))
-                self._clip(moved)
-                turn = sum(
-                    float((c * (a - b) * (b - o)).sum())
-                    for a, b, o, c in zip(ahead.parts(), moved.parts(), at.parts(), steep, strict=True)
-                )
-                inertia = 1.0 if turn > 0 else inertia  # the step goes back on the last one: begin anew
+                moved = ahead.down(slope, step, steep)
+                moved.clip(free)
+                if moved.turns(ahead, at, steep):
+                    inertia = 1.0  # begin anew
                 faster = (1 + np.sqrt(1 + 4 * inertia**2)) / 2
-                push = (inertia - 1) / faster
-                ahead = Point(*(b + push * (b - o) for b, o in zip(moved.parts(), at.parts(), strict=True)))
-                self._clip(ahead)
+                ahead = moved.beyond(at, (inertia - 1) / faster)
+                ahead.clip(free)
                 at, inertia = moved, faster
         self._look(at, *self._slope(at, smoothing))
-
-    def _clip(self, point: Point) -> None:
-        if self.problem.overlap != "none":
-            np.minimum(point.cover, 0.0, out=point.cover)
-        for part in point.parts()[1:]:
-            np.maximum(part, 0.0, out=part)
 
     def _slope(self, point: Point, smoothing: float) -> tuple[FloatArray, Point]:
         """The largest eigenvalue of each block, rounding paid, and the slope of the smoothed bound."""
