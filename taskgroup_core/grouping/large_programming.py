@@ -39,7 +39,8 @@ class LargeSearch:
     """Looks for the best choice of groups, and for a bound on it.
 
     1. Groups within the limits, from a clustering of T, by an integer programme on the memberships (`membership`).
-    2. A bound by weak duality (`RowBound`, and `SpectralBound` where groups are paid as wholes).
+    2. A bound by weak duality (`RowBound`, and `SpectralBound` where groups are paid as wholes; where they may overlap
+       too, once more with the groups of 1 as the clusters that lead).
     3. Column generation: a linear programme over groups gives prices, local search at these prices gives groups. What
        it cannot find is bounded by 2, so no pricing problem has to be solved exactly.
     4. An integer programme over these groups.
@@ -114,7 +115,10 @@ class LargeSearch:
             self.master.add(kind, groups[places], served[places])
 
     def _spectral(self, by_rows: RowBound, prices: Prices) -> Prices:
-        """Sharpen the bound by eigenvalues, for the sizes whose rows do not bound them well enough."""
+        """Sharpen the bound by eigenvalues, for the sizes whose rows do not bound them well enough.
+
+        Without overlap, prices of either sign do what leads would do; with it, tasks cannot be priced up.
+        """
         each = (self.value - by_rows.base(*prices)) / float(self.problem.counts.sum())
         full, some = self.problem.sizes, []
         for kind, (low, high) in enumerate(full):
