@@ -20,6 +20,7 @@ from taskgroup_core.matrices import FloatArray
 ROUNDS = 15  # of column generation
 KEEP = 30  # neighbours of each local optimum that become columns too
 SHARES = (0.2, 0.6, 0.85)  # of the time limit, at which the start, the bound and the columns should be done
+ENOUGH = 0.002  # relative: a bound so near the value is not sharpened by leads
 MARGIN = 0.05  # how far below the incumbent's groups a size must be bounded by rows to be left to them
 TOLERANCE = 1e-9  # relative: differences below are rounding
 
@@ -38,7 +39,8 @@ class LargeSearch:
     """Looks for the best choice of groups, and for a bound on it.
 
     1. Groups within the limits, from a clustering of T, by an integer programme on the memberships (`membership`).
-    2. A bound by weak duality (`RowBound`, and `SpectralBound` where groups are paid as wholes).
+    2. A bound by weak duality (`RowBound`, and `SpectralBound` where groups are paid as wholes; where they may overlap
+       too, once more with the groups of 1 as the clusters that lead).
     3. Column generation: a linear programme over groups gives prices, local search at these prices gives groups. What
        it cannot find is bounded by 2, so no pricing problem has to be solved exactly.
     4. An integer programme over these groups.
@@ -113,7 +115,10 @@ class LargeSearch:
             self.master.add(kind, groups[places], served[places])
 
     def _spectral(self, by_rows: RowBound, prices: Prices) -> Prices:
-        """Sharpen the bound by eigenvalues, for the sizes whose rows do not bound them well enough."""
+        """Sharpen the bound by eigenvalues, for the sizes whose rows do not bound them well enough.
+
+        Without overlap, prices of either sign do what leads would do; with it, tasks cannot be priced up.
+        """
         each = (self.value - by_rows.base(*prices)) / float(self.problem.counts.sum())
         full, some = self.problem.sizes, []
         for kind, (low, high) in enumerate(full):
@@ -128,6 +133,14 @@ class LargeSearch:
             self.bound, prices = spectral.best, spectral.prices
         if time.perf_counter() < self.stages[2]:
             self._start(spectral.relaxation)
+        enough = self.value + ENOUGH * abs(self.value)
+        if self.problem.overlap == "every_group" and self.bound > enough:
+            assert self.groups is not None
+            leads = self.problem.gains(self.groups).argmax(axis=0)
+            spectral = SpectralBound(self.problem, by_rows, ranges, leads)
+            spectral.minimise(*prices, self.stages[1], enough)
+            if spectral.best < self.bound:
+                self.bound, prices = spectral.best, spectral.prices
         return prices
 
     def _generate(self, by_rows: RowBound, prices: Prices) -> None:

@@ -3,42 +3,22 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from taskgroup_core.grouping.dual_point import Point, Steepness
 from taskgroup_core.grouping.large_problem import LargeProgramme
 from taskgroup_core.grouping.row_bound import RowBound
 from taskgroup_core.matrices import FloatArray
 
 SMOOTHING = ((0.02, 200), (0.005, 400), (0.002, 400))  # share of the largest eigenvalue, and iterations at it
+LED = ((0.01, 150), (0.003, 800), (0.0012, 150))  # the same where groups are told apart by the cluster that leads them
 NARROW = 0.015  # so much may s / (s - 1) differ within a range of sizes that is bounded as one
 WORK = 2.5e10  # n^3 for each matrix and iteration: half a minute on one core of 2020
 CHECK_EVERY = 20  # iterations between two looks at the bound
+LONGER = 12  # times the step that surely goes down, with leads: far too short a one, and any point bounds
 UNIT = np.finfo(np.float64).eps
-
-
-@dataclass
-class Point:
-    """A dual point; every part but `cover` of disjoint groups keeps one sign.
-
-    Parameters
-    ----------
-    cover : price of each task, with shape (n,).
-    rows : prices of the programme's rows, >= 0, with shape (r,).
-    pairs : N >= 0 of each block, with shape (b, n, n); a block is a kind of group and a range of its sizes.
-    large, small : multipliers >= 0 of the largest and the smallest size, with shape (b, n).
-    """
-
-    cover: FloatArray
-    rows: FloatArray
-    pairs: FloatArray
-    large: FloatArray
-    small: FloatArray
-
-    def parts(self) -> list[FloatArray]:
-        """The parts, in order."""
-        return [self.cover, self.rows, self.pairs, self.large, self.small]
 
 
 class SpectralBound:
@@ -46,9 +26,14 @@ class SpectralBound:
 
         w (T + T') / 2 + N - (q e' + e q') / 2 + diag(b u - a v) - (u e' + e u') / 2 + (v e' + e v') / 2
 
-    for all N, u, v >= 0: x'x = s, and x' (diag(b u) - u e') x = (b - s) u'x >= 0, as for v. w is 1 for the divisor |G|,
-    s / (s - 1) for |G| - 1, where narrow ranges [a, b] are bounded apart, each by its two ends because the largest
-    eigenvalue is convex in w.
+    + diag(Z e) - (Z + Z') / 2 for all N, u, v, Z >= 0: x'x = s, x' (diag(b u) - u e') x = (b - s) u'x >= 0, as for v,
+    and x' (diag(Z e) - Z) x = sum of Z_ij x_i (1 - x_j) >= 0. w is 1 for the divisor |G|, s / (s - 1) for |G| - 1,
+    where narrow ranges [a, b] are bounded apart, each by its two ends because the largest eigenvalue is convex in w.
+
+    A cluster F leads x if no other has more members in it: then x'(e_F - e_C) >= 0 for every cluster C, and with r >= 0
+    ((e_F - e_C) r' + r (e_F - e_C)') / 2 may be added. Some cluster leads every group, so the largest bound over all
+    leads holds. Without leads, the bound is that of a mixture of clusters, each with the tasks its noise favours.
+
     Weak duality turns this into a bound on every choice; with cover prices of either sign, its minimum is that of
     GRAD-TAG's semidefinite relaxation. It is sought by accelerated gradient steps on a smoothed maximum, and holds
     wherever they stop.
@@ -58,20 +43,32 @@ class SpectralBound:
     problem : the choice to be made, its groups paid as wholes.
     by_rows : the `RowBound` of the same problem; the smaller of the two counts for each size.
     ranges : sizes (from, to) of each kind that the eigenvalue bounds; all others are left to `by_rows`.
+    labels : a cluster of each task, with shape (n,), to bound groups by the cluster that leads; None for no leads.
 
     References
     ----------
     Y. Nesterov, Smoothing technique and its applications in semidefinite optimization, 2007.
     """
 
-    def __init__(self, problem: LargeProgramme, by_rows: RowBound, ranges: list[tuple[int, int]]) -> None:
+    def __init__(
+        self,
+        problem: LargeProgramme,
+        by_rows: RowBound,
+        ranges: list[tuple[int, int]],
+        labels: NDArray[np.int64] | None = None,
+    ) -> None:
         self.problem, self.by_rows = problem, by_rows
+        labels = np.zeros(len(problem.values), dtype=np.int64) if labels is None else labels
+        clusters = np.equal.outer(np.unique(labels), labels).astype(np.float64)
+        self.leads = len(clusters)
         whole = problem.divisor == "size"
         parts = [[one] if whole else _split(*one) for one in ranges]
-        blocks = [(kind, *part) for kind, some in enumerate(parts) for part in some]
-        self.kind, low, high = np.array(blocks, dtype=np.int64).reshape(-1, 3).T
+        each = range(self.leads)
+        blocks = [(kind, *part, lead) for kind, some in enumerate(parts) for part in some for lead in each]
+        self.kind, low, high, lead = np.array(blocks, dtype=np.int64).reshape(-1, 4).T
+        self.before = clusters[lead][:, None] - clusters  # [block, cluster, task]
         self.low, self.high = low[:, None].astype(np.float64), high[:, None].astype(np.float64)
-        ends = [(i, size) for i, (_, a, b) in enumerate(blocks) for size in ([b] if whole else sorted({a, b}))]
+        ends = [(i, size) for i, (_, a, b, _) in enumerate(blocks) for size in ([b] if whole else sorted({a, b}))]
         self.block, sizes = np.array(ends, dtype=np.int64).reshape(-1, 2).T
         weights = np.ones(len(ends)) if whole else sizes / (sizes - 1.0)
         symmetric = (problem.values + problem.values.T) / 2
@@ -79,48 +76,44 @@ class SpectralBound:
         self.scale = float(np.abs(np.linalg.eigvalsh(symmetric)).max()) or 1.0
         self.best, self.prices, self.relaxation = np.inf, (np.zeros(0), np.zeros(0)), symmetric
 
-    def minimise(self, cover: FloatArray, rows: FloatArray, deadline: float) -> None:
-        """Go down from these prices of tasks and rows; the lowest bound met is kept with its prices."""
-        n, b = len(cover), len(self.low)
-        at = Point(cover, rows, np.zeros((b, n, n)), np.zeros((b, n)), np.zeros((b, n)))
+    def minimise(self, cover: FloatArray, rows: FloatArray, deadline: float, enough: float = -np.inf) -> None:
+        """Go down from these prices of tasks and rows; the lowest bound met is kept with its prices.
+
+        Stops at the deadline, or when a bound is low enough.
+        """
+        n, b, led, free = len(cover), len(self.low), self.leads > 1, self.problem.overlap == "none"
+        at = Point.at_prices(cover, rows, b, self.leads)
         weights = self.problem.rows[0]
-        steep: list[float | FloatArray] = [
+        steep: Steepness = [
             n / 2,
             1 + n * (weights**2).sum(axis=(1, 2)) / 2,
-            1.0,
+            4.0 if led else 1.0,
             2 * self.high**2,
             n / 2 + self.low**2,
+            max(3.0 * float((self.before**2).sum(axis=2).max()), 1.0),
+            1.5 * n,
         ]
-        most = max(int(WORK / (len(self.pays) * n**3)) // len(SMOOTHING), CHECK_EVERY)
-        for share, iterations in SMOOTHING:
+        stages = LED if led else SMOOTHING
+        most = max(int(WORK / (len(self.pays) * n**3)) // len(stages), CHECK_EVERY)
+        for share, iterations in stages:
             smoothing = share * self.scale
             ahead, inertia = at, 1.0
             for iteration in range(min(iterations, most)):
                 eigenvalues, slope = self._slope(ahead, smoothing)
                 if iteration % CHECK_EVERY == 0:
                     self._look(ahead, eigenvalues, slope)
-                    if time.perf_counter() >= deadline:
+                    if time.perf_counter() >= deadline or self.best <= enough:
                         return
-                step = smoothing / self.problem.counts.max()
-                moved = Point(*(p - step * g / c for p, g, c in zip(ahead.parts(), slope.parts(), steep, strict=True)))
-                self._clip(moved)
-                turn = sum(
-                    float((c * (a - b) * (b - o)).sum())
-                    for a, b, o, c in zip(ahead.parts(), moved.parts(), at.parts(), steep, strict=True)
-                )
-                inertia = 1.0 if turn > 0 else inertia  # the step goes back on the last one: begin anew
+                step = (LONGER if led else 1) * smoothing / self.problem.counts.max()
+                moved = ahead.down(slope, step, steep)
+                moved.clip(free)
+                if moved.turns(ahead, at, steep):
+                    inertia = 1.0  # begin anew
                 faster = (1 + np.sqrt(1 + 4 * inertia**2)) / 2
-                push = (inertia - 1) / faster
-                ahead = Point(*(b + push * (b - o) for b, o in zip(moved.parts(), at.parts(), strict=True)))
-                self._clip(ahead)
+                ahead = moved.beyond(at, (inertia - 1) / faster)
+                ahead.clip(free)
                 at, inertia = moved, faster
         self._look(at, *self._slope(at, smoothing))
-
-    def _clip(self, point: Point) -> None:
-        if self.problem.overlap != "none":
-            np.minimum(point.cover, 0.0, out=point.cover)
-        for part in point.parts()[1:]:
-            np.maximum(part, 0.0, out=part)
 
     def _slope(self, point: Point, smoothing: float) -> tuple[FloatArray, Point]:
         """The largest eigenvalue of each block, rounding paid, and the slope of the smoothed bound."""
@@ -129,6 +122,9 @@ class SpectralBound:
         linear = point.cover + np.einsum("r,rbt->bt", point.rows, weights) + point.large - point.small
         rest = point.pairs - (linear[:, :, None] + linear[:, None, :]) / 2
         rest[:, task, task] += self.high * point.large - self.low * point.small
+        rest[:, task, task] += point.with_another.sum(axis=2)
+        led = self.before.transpose(0, 2, 1) @ point.lead - point.with_another
+        rest += (led + led.transpose(0, 2, 1)) / 2
         matrix = self.pays + rest[self.block]
         values, vectors = np.linalg.eigh(matrix)
         of, kinds = self.kind[self.block], len(problem.counts)
@@ -145,10 +141,16 @@ class SpectralBound:
             x,
             self.high * diagonal - held,
             held - self.low * diagonal,
+            self.before @ x,
+            diagonal[:, :, None] - x,
         )
-        # LAPACK's eigenvalues are those of a matrix within a small multiple of n units of rounding of the one given.
+        # LAPACK's eigenvalues are those of a matrix within a small multiple of n units of rounding of the one given,
+        # whose entries are sums that may be larger than they are.
+        summed = np.abs(linear).sum(axis=1) + point.lead.sum(axis=(1, 2)) + point.with_another.sum(axis=(1, 2))
+        summed += (self.high * (point.large + point.small)).sum(axis=1)
+        size = np.sqrt((matrix**2).sum(axis=(1, 2))) + summed[self.block]
         largest = np.full(len(rest), -np.inf)
-        np.maximum.at(largest, self.block, values[:, -1] + 10 * n * UNIT * np.sqrt((matrix**2).sum(axis=(1, 2))))
+        np.maximum.at(largest, self.block, values[:, -1] + 10 * n * UNIT * size)
         return largest, slope
 
     def _look(self, point: Point, eigenvalues: FloatArray, slope: Point) -> None:
@@ -161,8 +163,10 @@ class SpectralBound:
     def cap(self, eigenvalues: FloatArray) -> FloatArray:
         """What the eigenvalues say of a group of each kind and size, infinite outside the ranges; (kinds, n)."""
         cap = np.full((len(self.problem.counts), len(self.problem.values)), np.inf)
-        for kind, low, high, value in zip(self.kind, self.low[:, 0], self.high[:, 0], eigenvalues, strict=True):
-            cap[kind, int(low) - 1 : int(high)] = value
+        first = slice(None, None, self.leads)  # blocks that differ in who leads follow one another
+        worst, low, high = eigenvalues.reshape(-1, self.leads).max(axis=1), self.low[first, 0], self.high[first, 0]
+        for kind, a, b, value in zip(self.kind[first], low, high, worst, strict=True):
+            cap[kind, int(a) - 1 : int(b)] = value
         return cap
 
 
