@@ -127,7 +127,7 @@ def test_five_hundred_real_tasks_train_and_have_an_affinity() -> None:
     """DBLP's communities 101 to 600 by size: as many tasks as in the paper's run on Orkut, on a graph that is cheap."""
     graph = snap_graph("dblp", n_tasks=100 + MANY_TASKS, folder=SHARED / "snap")
     graph = select_communities(graph, range(100, 100 + MANY_TASKS))
-    problem = community_problem(graph, n_features=8, hops=1, width=8, positives=0.4, negatives=0.01)
+    problem = community_problem(graph, n_features=8, hops=1, width=8, positives=0.4, negatives=0.01, validation=0.05)
     meta, _ = meta_initialisations(problem, Recipe(epochs=2, batch_size=500), 1, 0, "cpu")
     estimate = GradTAE(problem, meta, dimension=4, evaluation="linear", device="cpu")
     affinity = higher_order_affinity(estimate.scores(sample_subsets(MANY_TASKS, 20, 40, 0))["negative_loss"])
