@@ -1,9 +1,8 @@
-"""What an archive may hold before anything of it is unpacked."""
+"""What an archive may hold before anything is taken out of it."""
 
 from __future__ import annotations
 
 import lzma
-import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -14,15 +13,14 @@ from taskgroup_core.errors import DataError
 
 MAX_BYTES = 16 * 2**30
 MAX_MEMBERS = 2_000_000
-REMEDY = "Get the archive from its publisher again; nothing of it was unpacked."
+REMEDY = "Get the archive from its publisher again; nothing was taken out of it."
 _DAMAGE = (
     zipfile.BadZipFile,
-    tarfile.TarError,
     zlib.error,
     lzma.LZMAError,
     EOFError,
     NotImplementedError,  # a way of compression that zipfile does not know
-    OSError,  # gzip and bz2 raise it without a number
+    OSError,  # bz2 raises it without a number
     ValueError,
 )
 

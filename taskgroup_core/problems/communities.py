@@ -127,7 +127,7 @@ def _split(members: Nodes, n_nodes: int, shares: tuple[float, float, float], nam
     """Split of each node for one task, shape (N,): 0 train, 1 val, 2 test; each class is split on its own."""
     generator = numpy_generator(seed, "split", name)
     part = np.full(n_nodes, 2, dtype=np.int8)
-    outside = np.setdiff1d(np.arange(n_nodes), members)
+    outside = np.setdiff1d(np.arange(n_nodes), members, assume_unique=True)
     for nodes, share, what in ((members, shares[0], "members"), (outside, shares[1], "non-members")):
         if len(nodes) < 3:
             raise InputError("graph", f"{len(nodes)} {what} of {name!r}", "Each task needs three: train, val, test.")
@@ -186,14 +186,14 @@ def community_problem(
     # On a regular graph a feature is constant but for rounding, which must not be blown up to unit variance.
     inputs = ((inputs - mean) / np.maximum(spread, 1e-5 * np.abs(mean) + 1e-30)).astype(np.float32)
     part = np.empty((len(graph.communities), graph.n_nodes), dtype=np.int8)
-    is_member = np.zeros(part.shape, dtype=np.float32)
+    is_member = np.zeros(part.shape, dtype=bool)
     for task, (name, nodes) in enumerate(zip(graph.names, graph.communities, strict=True)):
-        is_member[task, nodes] = 1
+        is_member[task, nodes] = True
         part[task] = _split(nodes, graph.n_nodes, (positives, negatives, validation), name, seed)
 
     def examples(split: int) -> Examples:
         task, node = np.nonzero(part == split)
-        return Examples(torch.from_numpy(node), torch.from_numpy(task), torch.from_numpy(is_member[task, node]))
+        return Examples(torch.from_numpy(node), torch.from_numpy(task), torch.from_numpy(is_member[task, node]).float())
 
     build = partial(Sign, hops + 1, n_features, width, len(graph.communities), dropout)
     tasks = tuple(Task(name) for name in graph.names)

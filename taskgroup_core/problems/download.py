@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatch
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
 
 from taskgroup_core.errors import DataError, InputError, MissingExtra
+from taskgroup_core.problems.checked_zip import CheckedZip
 from taskgroup_core.problems.inventory import check_file, dataset_folder, record_path
 from taskgroup_core.problems.registry import DataFile, DataSet, file_sha256, is_embedded
 from taskgroup_core.problems.transfer_file import Transfer, writable
+
+LARGEST_ARCHIVE = 1 << 28  # bytes, unpacked, of an archive that files are taken out of: they are small texts
 
 
 def fetch(
@@ -55,7 +59,8 @@ def fetch(
         if state == "missing" and file.address is None:
             by_hand.append(path)
         elif state == "missing":
-            told(f"{file.name}: {_download(file, path, file.address or '', transfer or Transfer())}")
+            download = _take_out if file.archived else _download
+            told(f"{file.name}: {download(file, path, file.address or '', transfer or Transfer())}")
         elif state == "unchecked":
             told(f"{file.name}: {_remember(path)}")
         else:
@@ -104,6 +109,30 @@ def _download(file: DataFile, path: Path, address: str, transfer: Transfer) -> s
         remedy = "It was altered on the way, or the publisher changed it: try again, and do not use it otherwise."
         raise DataError(address, "a file whose SHA-256 is not the official one", remedy) from error
     return "downloaded, its checksum is right" if file.sha256 else f"downloaded. {_remember(path)}"
+
+
+def _take_out(file: DataFile, path: Path, address: str, transfer: Transfer) -> str:
+    """Take one file out of a zip archive, which is transferred unless it is here; a sentence about it."""
+    archive = path.with_name(PurePosixPath(urlsplit(address).path).name)
+    if not archive.is_file():
+        _download(DataFile(archive.name, address), archive, address, transfer)
+    part = path.with_name(f"{path.name}.part")
+    try:
+        with CheckedZip(archive, max_bytes=LARGEST_ARCHIVE) as opened:
+            members = [name for name in opened.names if PurePosixPath(name).name == file.name]
+            if len(members) != 1:
+                raise DataError(str(archive), f"{len(members)} members named {file.name}", "")
+            with writable(path):
+                part.write_bytes(opened.read(members[0]))
+        state, what = check_file(file, part)
+        if state == "altered":
+            part.unlink()
+            raise DataError(f"{archive}, member {members[0]!r}", what, "")
+    except DataError as error:
+        remedy = f"Remove {archive.name}, then run the same command again; nothing was taken out of it."
+        raise DataError(error.argument, error.found, remedy) from error
+    os.replace(part, path)
+    return f"taken out of {archive.name}" + (", its checksum is right" if file.sha256 else f". {_remember(path)}")
 
 
 def _remember(path: Path) -> str:

@@ -76,14 +76,17 @@ class Problem:
         return [task.name for task in self.tasks]
 
     @cached_property
-    def _tables(self) -> dict[str, tuple[Tensor, Tensor]]:
-        return {split: getattr(self, split).table(self.n_tasks) for split in get_args(Split)}
+    def _tables(self) -> dict[Split, tuple[Tensor, Tensor]]:
+        return {}
 
     def table(self, split: Split) -> tuple[Tensor, Tensor]:
         """A split as a table: the u inputs it uses, int64 (u,), and their labels, NaN where missing.
 
         Labels have the shape (u, n), or (u, n, H) where each is H numbers; `present` says which are there.
         """
+        if split not in self._tables:
+            examples: Examples = getattr(self, split)
+            self._tables[split] = examples.table(self.n_tasks)
         return self._tables[split]
 
     @cached_property

@@ -24,12 +24,15 @@ class DataFile:
     address : where it can be downloaded, or None where that may not or cannot be done automatically.
     sha256 : checksum of the official file, or None where the project has never seen it (said so, never guessed).
     size : bytes, or None where unknown.
+    archived : whether the address is that of a zip archive, of which this file is the member with its name, in whatever
+        folder; checksum and size are the member's.
     """
 
     name: str
     address: str | None = None
     sha256: str | None = None
     size: int | None = None
+    archived: bool = False
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,10 @@ def embedded(name: str, folder: str | Path | None = None) -> Path:
     if not sums.is_file():
         remedy = f"Clone the project with its data folder, or set {FOLDER_VARIABLE} to a folder that holds {name}/."
         raise DataError(str(sums), "no such file", remedy)
-    remedy = f"Restore it from version control, or rebuild the folder with data/{name}/derive.py."
+    remedy = "Restore it from version control"
+    remedy += (
+        f", or rebuild the folder with data/{name}/derive.py." if (_BESIDE / name / "derive.py").is_file() else "."
+    )
     for line in sums.read_text(encoding="ascii").splitlines():
         expected, file = line.split()
         path = place / file

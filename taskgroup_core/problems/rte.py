@@ -16,8 +16,10 @@ RTE = DataSet(
     "rte",
     "RTE, as GLUE distributes it",
     "no licence stated; made of the PASCAL challenges RTE-1, 2, 3 and 5, for research",
-    (DataFile("train.tsv"), DataFile("dev.tsv")),
-    "Unpack https://dl.fbaipublicfiles.com/glue/data/RTE.zip and put train.tsv and dev.tsv there.",
+    tuple(
+        DataFile(name, "https://dl.fbaipublicfiles.com/glue/data/RTE.zip", archived=True)
+        for name in ("train.tsv", "dev.tsv")
+    ),
 )
 DATASETS = (RTE,)
 

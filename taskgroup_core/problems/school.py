@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import zlib
+import math
+from array import array
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,9 +11,12 @@ import numpy as np
 import pandas as pd
 
 from taskgroup_core.errors import DataError, InputError
+from taskgroup_core.matrices import FloatArray
 from taskgroup_core.problems.problem import Problem
 from taskgroup_core.problems.registry import DataFile, DataSet, locate
 from taskgroup_core.problems.tables import table_problem
+from taskgroup_core.problems.text_files import opened_text
+from taskgroup_core.problems.text_rows import csv_rows
 from taskgroup_core.tasks import Task
 
 SCHOOL: Final = DataSet(
@@ -28,6 +32,7 @@ SCHOOL: Final = DataSet(
 )
 DATASETS: Final = (SCHOOL,)
 PUPIL: Final = ("Year", "Gender", "VR_BAND_Student", "Ethnicity")  # the school's own columns are constant in a task
+COLUMNS: Final = ("School", "ExamScore", *PUPIL)
 
 
 def school_problem(n_schools: int | None = None, *, folder: str | Path | None = None, **options: Any) -> Problem:
@@ -42,19 +47,11 @@ def school_problem(n_schools: int | None = None, *, folder: str | Path | None = 
     Raises
     ------
     InputError : a number of schools that there are not, or see `table_problem`.
-    DataError : a file that is missing, truncated or malformed.
+    DataError : a file that is missing, truncated or empty, another header, or a malformed row (with its line).
     """
     path = locate(SCHOOL, "School_Data.csv.gz", folder)
-    columns = ["School", "ExamScore", *PUPIL]
-    try:
-        table = pd.read_csv(path, usecols=columns)
-    except (ValueError, OSError, EOFError, zlib.error) as error:
-        raise DataError(str(path), f"no table with columns {', '.join(columns)} ({error})", "Restore it.") from error
-    for name in columns:
-        bad = pd.to_numeric(table[name], errors="coerce").isna()
-        if bad.any():
-            row = int(np.argmax(bad.to_numpy()))
-            raise DataError(f"{path}, line {row + 2}", f"{table[name][row]!r} as {name}", "Write a number.")
+    table = pd.DataFrame(_numbers(path), columns=list(COLUMNS))
+    table["School"] = table["School"].astype(int)
     schools = table["School"].value_counts(sort=True).index.to_numpy()
     count = len(schools) if n_schools is None else n_schools
     if not 1 <= count <= len(schools):
@@ -65,3 +62,29 @@ def school_problem(n_schools: int | None = None, *, folder: str | Path | None = 
     labels = np.full((len(table), count), np.nan)
     labels[np.arange(len(table)), np.searchsorted(chosen, table["School"])] = table["ExamScore"]
     return table_problem("school", inputs, labels, [Task(f"school {s}", "regression", "r2") for s in chosen], **options)
+
+
+def _numbers(path: Path) -> FloatArray:
+    """The `COLUMNS` of the file, one row a pupil, with shape (N, 6)."""
+    values = array("d")
+    with opened_text(path, newline="") as file:
+        rows = csv_rows(path, file)
+        _, header = next(rows, (1, []))
+        lacking = [name for name in COLUMNS if name not in header]
+        if lacking:
+            raise DataError(f"{path}, line 1", f"no column {lacking[0]}", f"The header names {', '.join(COLUMNS)}.")
+        for line, row in rows:
+            if len(row) != len(header):
+                raise DataError(f"{path}, line {line}", f"{len(row)} cells", f"Each row has {len(header)} cells.")
+            cells = dict(zip(header, row, strict=True))
+            for name in COLUMNS:
+                try:
+                    number = float(cells[name])
+                except ValueError:
+                    number = math.nan
+                if not math.isfinite(number) or (name != "ExamScore" and not number.is_integer()):
+                    raise DataError(f"{path}, line {line}", f"{cells[name][:40]!r} as {name}", "Write a number.")
+                values.append(number)
+    if not values:
+        raise DataError(str(path), "no pupil", "Restore it.")
+    return np.frombuffer(values).reshape(-1, len(COLUMNS))

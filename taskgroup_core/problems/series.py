@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
 import math
-import zlib
 from array import array
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +14,8 @@ from numpy.typing import NDArray
 
 from taskgroup_core.errors import DataError
 from taskgroup_core.problems.registry import DataFile, DataSet, embedded, locate
+from taskgroup_core.problems.text_files import opened_text
+from taskgroup_core.problems.text_rows import csv_rows
 
 ETT = DataSet(
     "ett",
@@ -67,24 +66,19 @@ def load_ett(path: str | Path | None = None) -> SeriesTable:
     """
     path = locate(ETT, "ETTm1.csv") if path is None else Path(path)
     time, values = array("q"), array("f")
-    try:
-        with gzip.open(path, "rt", encoding="ascii") if path.suffix == ".gz" else path.open(encoding="ascii") as file:
-            rows = csv.reader(file)
-            header = next(rows, [])
-            if header != ["date", *ETT_COLUMNS]:
-                lacking = [name for name in ("date", *ETT_COLUMNS) if name not in header]
-                found = f"no column {', '.join(lacking)}" if lacking else f"columns {', '.join(header)}"
-                raise DataError(f"{path}, line 1", found, f"The header is date,{','.join(ETT_COLUMNS)}.")
-            for row in rows:
-                time.append(_seconds(path, rows.line_num, row))
-                values.extend(_numbers(path, rows.line_num, row))
-                if len(time) > 2 and time[-1] - time[-2] != time[1] - time[0]:
-                    found = f"{time[-1] - time[-2]} s after the row before, not {time[1] - time[0]} s"
-                    raise DataError(f"{path}, line {rows.line_num}", found, "Rows are equally spaced in time.")
-    except FileNotFoundError as error:
-        raise DataError(str(path), "no such file", "Correct the path, or run: taskgroup data fetch ett") from error
-    except (EOFError, zlib.error, gzip.BadGzipFile, UnicodeDecodeError) as error:
-        raise DataError(str(path), f"a truncated or altered file ({error})", "Download it again.") from error
+    with opened_text(path, newline="") as file:
+        rows = csv_rows(path, file)
+        _, header = next(rows, (1, []))
+        if header != ["date", *ETT_COLUMNS]:
+            lacking = [name for name in ("date", *ETT_COLUMNS) if name not in header]
+            found = f"no column {', '.join(lacking)}" if lacking else f"columns {', '.join(header)}"
+            raise DataError(f"{path}, line 1", found, f"The header is date,{','.join(ETT_COLUMNS)}.")
+        for line, row in rows:
+            time.append(_seconds(path, line, row))
+            values.extend(_numbers(path, line, row))
+            if len(time) > 2 and time[-1] - time[-2] != time[1] - time[0]:
+                found = f"{time[-1] - time[-2]} s after the row before, not {time[1] - time[0]} s"
+                raise DataError(f"{path}, line {line}", found, "Rows are equally spaced in time.")
     seconds = np.frombuffer(time, dtype=np.int64) if time else np.empty(0, dtype=np.int64)
     table = np.frombuffer(values, dtype=np.float32) if values else np.empty(0, dtype=np.float32)
     return SeriesTable("ETTm1", ETT_COLUMNS, seconds.astype("datetime64[s]"), table.reshape(-1, len(ETT_COLUMNS)))

@@ -15,6 +15,7 @@ from taskgroup_core.problems.snap import load_snap
 
 ADDRESS = "https://snap.stanford.edu/data/bigdata/communities/"
 MANY_TASKS = 500  # communities of GRAD-TAG's run on Orkut
+ALL_OF_DBLP = "cdlib_dblp_all_communities.json.gz"
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,13 @@ class SnapGraph:
     ties : lines (from 0) of the communities that GRAD-TAG's 100 must have taken among those of the size at the cut:
         with them the number of nodes is the paper's. Empty where there is no such tie, or where the files that would
         tell were never seen.
+    all_communities : name of a file with all of its communities, to be read in place of SNAP's 5,000.
     """
 
     title: str
     stem: str
     ties: tuple[int, ...] = ()
+    all_communities: str | None = None
 
     @property
     def edges(self) -> str:
@@ -41,19 +44,25 @@ class SnapGraph:
 
     @property
     def communities(self) -> str:
-        """File name of the 5,000 communities of the highest quality."""
-        return f"{self.stem}.top5000.cmty.txt.gz"
+        """File name of the communities: the 5,000 of the highest quality, or all."""
+        return self.all_communities or f"{self.stem}.top5000.cmty.txt.gz"
 
 
 GRAPHS: Mapping[str, SnapGraph] = {
     "amazon": SnapGraph("Amazon", "com-amazon"),
     "dblp": SnapGraph("DBLP", "com-dblp", (434, 1573, 1759, 4870)),
+    "dblp-all": SnapGraph("DBLP, all communities", "com-dblp", all_communities=ALL_OF_DBLP),
     "youtube": SnapGraph("YouTube", "com-youtube", (633,)),
     "livejournal": SnapGraph("LiveJournal", "com-lj"),
     "orkut": SnapGraph("Orkut", "com-orkut"),
 }
-# SHA-256 and bytes of the official files that this project has seen.
+# Files that are elsewhere: cdlib's list of all communities of DBLP, by SNAP's node ids.
+_ELSEWHERE = {
+    ALL_OF_DBLP: "https://raw.githubusercontent.com/GiulioRossetti/cdlib_datasets/main/ground_truth/dblp.json.gz"
+}
+# SHA-256 and bytes of the files that this project has seen.
 _SEEN: Mapping[str, tuple[str, int]] = {
+    ALL_OF_DBLP: ("ca7dba98bd3bdc76999fd2991d1667b7b531e8bac777986247a8dcac302c085d", 2_147_662),
     "com-amazon.top5000.cmty.txt.gz": ("aac89803da5cadb3a2ac9ee72b5e85fcbec05e388252af3aad3356bb22b2d437", 146_988),
     "com-dblp.top5000.cmty.txt.gz": ("6b23675b3c0ef35c7ba2520e967d3dba3a7cec771ae16a2ef6a95426efb30b7a", 320_139),
     "com-dblp.ungraph.txt.gz": ("9eb0bd30312ddd04e2624f7c36c0983a2e99b116f0385be5a7fce6d6170f4cb3", 4_138_463),
@@ -66,9 +75,8 @@ DATASETS = (
         "SNAP: five graphs with ground-truth communities",
         "SNAP states none for these data; cite Yang and Leskovec (2012)",
         tuple(
-            DataFile(name, ADDRESS + name, *_SEEN.get(name, (None, None)))
-            for graph in GRAPHS.values()
-            for name in (graph.edges, graph.communities)
+            DataFile(name, _ELSEWHERE.get(name, ADDRESS + name), *_SEEN.get(name, (None, None)))
+            for name in dict.fromkeys(name for graph in GRAPHS.values() for name in (graph.edges, graph.communities))
         ),
     ),
 )
@@ -79,7 +87,8 @@ def snap_graph(name: str, *, n_tasks: int = 100, folder: str | Path | None = Non
 
     Parameters
     ----------
-    name : "amazon", "dblp", "youtube", "livejournal" or "orkut".
+    name : "amazon", "dblp", "youtube", "livejournal" or "orkut"; or "dblp-all", whose communities are all 13,477 of
+        DBLP: with `MANY_TASKS` the stand-in for Orkut, whose files this project has never seen.
     n_tasks : number of communities: 100 as in GRAD-TAG's Table 3, `MANY_TASKS` as in its run on Orkut.
     folder : where the files are, if not in the registry's place; see `locate`.
 

@@ -17,9 +17,12 @@ _SPLITS: dict[Split, str] = {"train": "train", "val": "dev", "test": "test"}
 WIC = DataSet(
     "wic",
     "WiC 1.0, the Word-in-Context data set",
-    "CC BY-NC 4.0",
-    tuple(DataFile(f"{name}.{kind}.txt") for name in _SPLITS.values() for kind in ("data", "gold")),
-    "Unpack https://pilehvar.github.io/wic/package/WiC_dataset.zip and put the six text files of its folders there.",
+    "CC BY-NC 4.0, as far as known",
+    tuple(
+        DataFile(f"{name}.{kind}.txt", "https://pilehvar.github.io/wic/package/WiC_dataset.zip", archived=True)
+        for name in _SPLITS.values()
+        for kind in ("data", "gold")
+    ),
 )
 DATASETS = (WIC,)
 

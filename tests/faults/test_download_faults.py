@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -141,3 +143,27 @@ def test_an_embedded_folder_without_checksums(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "debian").mkdir()
     with pytest.raises(DataError, match="SHA256SUMS: found no such file"):
         check_dataset(find_dataset("debian"))
+
+
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        ((), "found 0 members named file.bin"),
+        (("a/file.bin", "b/file.bin"), "found 2 members named file.bin"),
+        (("../file.bin",), "a name that leads out of the folder"),
+        (("a/file.bin",), "a/file.bin.*found its SHA-256 is not the official one"),
+        (None, "a truncated, altered or unreadable archive"),
+    ],
+)
+def test_an_archive_without_the_file(
+    served: Served, tmp_path: Path, members: tuple[str, ...] | None, words: str
+) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name in members or ("a/file.bin",):
+            archive.writestr(name if members != () else "other", b"content")
+    served.content = packed.getvalue() if members is not None else packed.getvalue()[:-30]
+    file = DataFile("file.bin", f"{served.address}/a.zip", DIGEST, archived=True)
+    error = fail(DataSet("toy", "a toy", "none", (file,)), tmp_path, words)
+    assert error.remedy.startswith("Remove a.zip, then run the same command again")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zip", "a.zip.sha256"]

@@ -73,7 +73,7 @@ def test_a_malformed_row_of_rte_names_file_and_line(tmp_path, rows, line):
 
 
 def test_other_faults_of_rte(tmp_path):
-    with pytest.raises(DataError, match=r"train\.tsv: found no such file.*RTE\.zip"):
+    with pytest.raises(DataError, match=r"train\.tsv: found no such file.*taskgroup data fetch rte train\.tsv"):
         load_rte(tmp_path)
     write_rte(tmp_path)
     with pytest.raises(InputError, match="validation: found 1"):

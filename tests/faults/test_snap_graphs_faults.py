@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from scipy import sparse
 from scipy.io import savemat
 
 from taskgroup_core.errors import DataError, InputError
+from taskgroup_core.problems import community_files
 from taskgroup_core.problems.blogcatalog import load_blogcatalog
 from taskgroup_core.problems.snap import load_snap
 from taskgroup_core.problems.snap_graphs import snap_graph
@@ -34,11 +36,67 @@ def test_a_malformed_row_far_down_names_its_line(tmp_path: Path) -> None:
     rows = ["# comment\n"] + [f"{node}\t{node + 1}\n" for node in range(40_000)]
     rows[35_000] = "1;2\n"
     (tmp_path / "g.txt").write_text("".join(rows))
+    (tmp_path / "c.txt").write_text("1\t2\n")
     with pytest.raises(DataError, match=r"g\.txt, line 35001: found '1;2"):
-        load_snap(tmp_path / "g.txt", tmp_path / "g.txt", name="g")
+        load_snap(tmp_path / "g.txt", tmp_path / "c.txt", name="g")
     (tmp_path / "g.txt").write_text(f"1\t{2**70}\n")
     with pytest.raises(DataError, match="ids beyond 64 bits"):
-        load_snap(tmp_path / "g.txt", tmp_path / "g.txt", name="g")
+        load_snap(tmp_path / "g.txt", tmp_path / "c.txt", name="g")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"communities": [[1, 2], [2, "3"]]}', r"communities\[1\]: found '\[2, \"3\"\]'. Each community is a list of"),
+        ('{"communities": [[1, 2], [true]]}', r"communities\[1\]: found '\[true\]'"),
+        ('{"communities": [[1, 2], [1.0]]}', r"communities\[1\]"),
+        ('{"communities": [[1, 2], []]}', r"communities\[1\]"),
+        ('{"communities": [[1, 2], [-1]]}', r"communities\[1\].*Node ids are from 0"),
+        (f'{{"communities": [[1, 2], [{2**63}]]}}', r"communities\[1\].*Node ids are from 0"),
+        ('{"communities": [[1, 2], [2, 7]]}', r"communities\[1\]: found node 7, which is not in g\.txt"),
+        ('{"communities": [[1, 2], 3]}', r"communities\[0\]: found ', 3\]\}' behind it"),
+        ('{"communities": [5]}', r"communities\[0\]: found '5'"),
+        ('{"communities": [[1, 2] [3]]}', r"communities\[0\]: found ' \[3\]\]\}' behind it"),
+        ('{"communities": [[1, 2],]}', r"communities\[0\]: found ',\]\}' behind it"),
+        ('{"communities": [[1, 2], [1, 2', r"communities\[1\]: found '\[1, 2', no JSON"),
+        ('{"communities": [[1, 2]', r"communities\[0\]: found '' behind it"),
+        ('{"communities": [[1, 2]], "a"}', r"no JSON around the list"),
+        ('{"communities": []}', "no community"),
+        ('{"communities": {"0": [1, 2]}}', "no list named communities"),
+        ("[[1, 2]]", "no list named communities"),
+    ],
+)
+def test_a_list_of_communities_in_json_that_is_malformed(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "g.txt").write_text("1\t2\n2\t3\n")
+    path = tmp_path / "c.json.gz"
+    path.write_bytes(gzip.compress(text.encode()))
+    with pytest.raises(DataError, match=words) as caught:
+        load_snap(tmp_path / "g.txt", path, name="g")
+    assert caught.value.argument.startswith(str(path))
+
+
+def test_a_list_of_communities_in_json_that_is_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "g.txt").write_text("1\t2\n2\t3\n")
+    path = tmp_path / "c.json.gz"
+    with pytest.raises(DataError, match="no such file"):
+        load_snap(tmp_path / "g.txt", path, name="g")
+    whole = gzip.compress(b'{"communities": [' + b", ".join(b"[1, %d]" % (2 + k % 2) for k in range(500)) + b"]}")
+    path.write_bytes(whole[:-12])
+    with pytest.raises(DataError, match="a truncated or altered gzip file"):
+        load_snap(tmp_path / "g.txt", path, name="g")
+    path.write_bytes(whole)
+    assert len(load_snap(tmp_path / "g.txt", path, name="g").communities) == 500
+    monkeypatch.setattr(community_files, "LONGEST", 1000)
+    monkeypatch.setattr(community_files, "PIECE", 100)
+    with pytest.raises(DataError, match="more than 1,000 characters"):
+        load_snap(tmp_path / "g.txt", path, name="g")
+
+
+def test_a_community_with_an_id_beyond_64_bits_names_its_line(tmp_path: Path) -> None:
+    (tmp_path / "g.txt").write_text("1\t2\n2\t3\n")
+    (tmp_path / "c.txt").write_text(f"1\t2\n1\t{2**63}\n")
+    with pytest.raises(DataError, match=r"c\.txt, line 2"):
+        load_snap(tmp_path / "g.txt", tmp_path / "c.txt", name="g")
 
 
 @pytest.mark.parametrize(

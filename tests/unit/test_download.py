@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import sys
+import zipfile
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
 
 import pytest
 
-from taskgroup_core.errors import MissingExtra
+from taskgroup_core.errors import DataError, MissingExtra
 from taskgroup_core.problems import transfer_file
+from taskgroup_core.problems.catalogue import catalogue
 from taskgroup_core.problems.download import fetch
 from taskgroup_core.problems.inventory import check_file, record_path
 from taskgroup_core.problems.registry import DataFile, DataSet, data_folder, locate
 from taskgroup_core.problems.transfer_file import Transfer
+from taskgroup_core.problems.wic import WIC, load_wic
 from tests.serving import Served, serving
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB: four blocks
@@ -179,3 +185,52 @@ def test_pooch_is_an_extra(served: Served, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(sys.modules, "pooch", None)
     with pytest.raises(MissingExtra, match=r"taskgroup_core\[data\]"):
         fetch(toy(served), transfer=QUICK)
+
+
+WIC_ROWS = {"data": "bank\tN\t0-1\tbank holiday\tthe bank\n", "gold": "F\n"}
+
+
+def write_wic() -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("README.txt", "word in context")
+        for split in ("train", "dev", "test"):
+            for kind, text in WIC_ROWS.items():
+                archive.writestr(f"{split}/{split}.{kind}.txt", text)
+                archive.writestr(f"__MACOSX/{split}/._{split}.{kind}.txt", "not this one")
+    return packed.getvalue()
+
+
+def test_a_data_set_in_an_archive_ends_as_files_that_its_loader_reads(served: Served, folder: Path) -> None:
+    served.content = write_wic()
+    address = served.address + "/WiC_dataset.zip?version=1"
+    dataset = replace(WIC, files=tuple(replace(file, address=address) for file in WIC.files))
+    place, told = folder.parent / "wic", []
+    assert fetch(dataset, transfer=QUICK, tell=told.append) == [place / file.name for file in WIC.files]
+    assert served.seen == [None]  # one transfer for six files
+    assert told[0].startswith("train.data.txt: taken out of WiC_dataset.zip. no checksum was known")
+    pairs = load_wic()
+    assert len(pairs) == 3 and pairs.pair(0) == {"word": "bank", "sentence1": "bank holiday", "sentence2": "the bank"}
+    assert not [name for name in names(place) if name.endswith(".part")]
+    (place / "dev.gold.txt").write_text("T\n")
+    with pytest.raises(DataError, match="not that of its first download"):
+        fetch(dataset, transfer=QUICK)
+
+
+def test_the_checksum_of_a_file_in_an_archive_is_its_own(served: Served, folder: Path) -> None:
+    served.content = write_wic()
+    digest = hashlib.sha256(WIC_ROWS["gold"].encode()).hexdigest()
+    file = DataFile("dev.gold.txt", served.address + "/a.zip", digest, 2, archived=True)
+    told: list[str] = []
+    fetch(DataSet("toy", "a toy", "none", (file,)), transfer=QUICK, tell=told.append)
+    assert told == ["dev.gold.txt: taken out of a.zip, its checksum is right"]
+    assert (folder / "dev.gold.txt").read_text() == WIC_ROWS["gold"]
+
+
+def test_every_file_of_the_registry_is_what_its_loader_reads() -> None:
+    """An address that is an archive, in an entry that is not one, would leave its reader with a file to unpack."""
+    for dataset in catalogue().values():
+        for file in dataset.files:
+            suffix = PurePosixPath(urlsplit(file.address or "").path).suffix
+            assert file.archived == (suffix in (".zip", ".tar", ".tgz")), file
+            assert file.archived or not file.address or suffix == PurePosixPath(file.name).suffix

@@ -20,6 +20,15 @@ def test_a_table_holds_the_same_rows():
     assert labels.isnan().tolist() == [[False, True, True], [False, False, True]]
 
 
+def test_a_pair_twice_is_found_in_any_order_of_the_rows():
+    ordered = [(0, 0, 1.0), (2, 0, 0.0), (1, 1, 1.0), (2, 1, 0.0)]
+    assert len(rows(*ordered)) == len(rows(*ordered[::-1])) == 4
+    for place in range(len(ordered)):
+        for where in range(len(ordered) + 1):
+            with pytest.raises(InputError, match="twice"):
+                rows(*ordered[:where], ordered[place], *ordered[where:])
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
@@ -45,8 +54,12 @@ def test_a_problem_refuses_what_cannot_be_learnt():
     one_class = torch.where(train.task_index == 2, torch.ones_like(train.label), train.label)
     with pytest.raises(InputError, match="one class only for task 'task 2'"):
         changed("train", label=one_class)
-    with pytest.raises(InputError, match="other than 0 and 1"):
-        changed("val", label=problem.val.label * 2)
+    for wrong in (problem.val.label * 2, problem.val.label / 2, -problem.val.label, problem.val.label * 1e30):
+        with pytest.raises(InputError, match="labels of 'task 0' other than 0 and 1"):
+            changed("val", label=wrong)
+    last = torch.where((train.task_index == 3) & (train.label == 1), torch.tensor(2.0), train.label)
+    with pytest.raises(InputError, match="labels of 'task 3' other than 0 and 1"):
+        changed("train", label=last)
     with pytest.raises(InputError, match="no example of task 'task 3'"):
         replace(problem, test=problem.test.of_tasks([0, 1, 2]))
     with pytest.raises(InputError, match="There are 300 inputs"):

@@ -11,6 +11,7 @@ import pytest
 
 from taskgroup_core.errors import DataError, InputError
 from taskgroup_core.problems.published import MATRICES, TABLES, published_matrix, published_table
+from taskgroup_core.problems.registry import embedded
 
 FOLDER = Path(__file__).resolve().parents[2] / "data" / "published"
 
@@ -87,3 +88,15 @@ def test_an_altered_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "tag_celeba.csv").unlink()
     with pytest.raises(DataError, match="no such file"):
         published_matrix("tag_celeba", tmp_path)
+
+
+def test_the_remedy_for_an_altered_folder_names_a_script_only_where_there_is_one(tmp_path: Path) -> None:
+    (tmp_path / "SHA256SUMS").write_text("0" * 64 + "  a.csv\n")
+    for folder in FOLDER.parent.iterdir():
+        if (folder / "SHA256SUMS").is_file():
+            with pytest.raises(DataError) as caught:
+                embedded(folder.name, tmp_path)
+            script = f", or rebuild the folder with data/{folder.name}/derive.py."
+            expected = script if (folder / "derive.py").is_file() else "."
+            assert caught.value.remedy == f"Restore it from version control{expected}"
+    assert not (FOLDER / "derive.py").exists()

@@ -60,6 +60,7 @@ def test_the_official_format_on_a_small_file(tmp_path: Path, name: str) -> None:
         ([HEADER, row(0).replace("0.25", "")], r"line 2: found '' in column HULL"),
         ([HEADER, row(0), row(1) + ",1"], "line 3: found 8 numbers"),
         ([HEADER, row(0), "", row(1)], "line 3: found an empty row"),
+        ([HEADER, row(0), row(1).replace("1.25", "1" * 200_000)], "line 3: found field larger than field limit"),
         ([HEADER, row(0).replace("2016", "year")], "line 2: found 'year-07-01 00:00:00'"),
         ([HEADER, row(0), row(1), row(3)], "line 4: found 1800 s after the row before, not 900 s"),
     ],
@@ -82,7 +83,7 @@ def test_missing_and_truncated_files(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(DataError, match="truncated or altered"):
         load_ett(path)
     (tmp_path / "ETTm1.csv").write_bytes(b"\xff\xfe")
-    with pytest.raises(DataError, match="truncated or altered"):
+    with pytest.raises(DataError, match="bytes that are not ASCII text"):
         load_ett(tmp_path / "ETTm1.csv")
     (tmp_path / "ett").mkdir()
     written(tmp_path / "ett", [HEADER, *map(row, range(5))])

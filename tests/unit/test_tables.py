@@ -153,12 +153,37 @@ def test_a_small_school_file(tmp_path):
 def test_school_files_that_cannot_be_read(tmp_path):
     with pytest.raises(DataError, match="no such file"):
         school_problem(folder=tmp_path)
-    write_pupils(tmp_path, ["1,1,1,1,0,0,1,1,1,5", "1,1,1,1,0,x,1,1,1,5"])
-    with pytest.raises(DataError, match=r"line 3: found 'x' as VR_BAND_Student"):
-        school_problem(folder=tmp_path)
+    pupil = "1,1,1,1,0,0,1,1,1,5"
+    write_pupils(tmp_path, [pupil] * 20)
     path = tmp_path / "School_Data.csv.gz"
     path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(DataError, match="no table"):
+    with pytest.raises(DataError, match="a truncated or altered gzip file"):
+        school_problem(folder=tmp_path)
+    with gzip.open(path, "wt") as file:
+        file.write(PUPILS.replace("Gender", "Sex") + pupil)
+    with pytest.raises(DataError, match=r"line 1: found no column Gender\. The header names School"):
+        school_problem(folder=tmp_path)
+    write_pupils(tmp_path, [])
+    with pytest.raises(DataError, match=r"School_Data\.csv\.gz: found no pupil"):
+        school_problem(folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ("1,1,1,1,0,x,1,1,1,5", "'x' as VR_BAND_Student"),
+        ("1,1,1,1,0,0.5,1,1,1,5", "'0.5' as VR_BAND_Student"),
+        ("1,1,1,1,0,0,1,1,1,inf", "'inf' as ExamScore"),
+        ("1,1,1,1,0,0,1,1,1,", "'' as ExamScore"),
+        ("1,1,1,1,0,0,1,1,1,5,6", "11 cells. Each row has 10 cells"),
+        ("1,1", "2 cells"),
+        ("", "0 cells"),
+        (f"1,1,1,1,0,0,1,1,1,{'5' * 200_000}", "field larger than field limit"),
+    ],
+)
+def test_a_malformed_row_of_the_schools_names_its_line(tmp_path, row, words):
+    write_pupils(tmp_path, ["1,1,1,1,0,0,1,1,1,5", row, "1,1,1,1,0,0,1,1,1,5"])
+    with pytest.raises(DataError, match=rf"School_Data\.csv\.gz, line 3: found {words}"):
         school_problem(folder=tmp_path)
 
 
