@@ -53,8 +53,8 @@ class ColumnMaster:
     def relaxed(self) -> tuple[FloatArray, FloatArray, FloatArray, float]:
         """How much of each column the relaxation takes, the prices of tasks and rows, and its value."""
         cost, (above, upper), (equal, right) = self._programme(np.arange(len(self.kinds)))
-        bounds = (0, None) if self.problem.overlap == "best_served" else (0, 1)
-        result = linprog(cost, above, upper, equal, right, bounds=bounds, method="highs-ds")
+        # A column may be taken more than once here: prices then lead to better groups than those of near copies do.
+        result = linprog(cost, above, upper, equal, right, bounds=(0, None), method="highs-ds")
         n, rows = len(self.problem.values), len(self.problem.rows[1])
         if result.x is None:
             raise NoSolutionError(f"HiGHS stopped on the relaxation: {result.message}")

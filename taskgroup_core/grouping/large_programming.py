@@ -19,7 +19,7 @@ from taskgroup_core.matrices import FloatArray
 
 ROUNDS = 15  # of column generation
 KEEP = 30  # neighbours of each local optimum that become columns too
-SHARES = (0.2, 0.6, 0.85)  # of the time limit, at which the start, the bound and the columns should be done
+SHARES = (0.2, 0.75, 0.9)  # of the time limit, at which the start, the bound and the columns should be done
 ENOUGH = 0.002  # relative: a bound so near the value is not sharpened by leads
 MARGIN = 0.05  # how far below the incumbent's groups a size must be bounded by rows to be left to them
 TOLERANCE = 1e-9  # relative: differences below are rounding
