@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from taskgroup_core.errors import DataError
+from taskgroup_core.examples import Examples
 from taskgroup_core.problems.matlab_file import load_matlab
 from taskgroup_core.problems.problem import Problem
 from taskgroup_core.problems.registry import DataFile, DataSet, locate
@@ -45,13 +48,20 @@ def landmine_problem(*, folder: str | Path | None = None, **options: Any) -> Pro
     ----------
     Xue, Liao, Carin, Krishnapuram, Multi-Task Learning for Classification with Dirichlet Process Priors, 2007.
     """
-    path = locate(LANDMINE, "LandmineData.mat", folder)
+    inputs, flat, sizes = _targets(locate(LANDMINE, "LandmineData.mat", folder))
+    rows, field = np.arange(len(inputs)), np.repeat(np.arange(len(sizes)), sizes)
+    labels = Examples(torch.from_numpy(rows), torch.from_numpy(field), torch.from_numpy(flat))
+    return table_problem("landmine", inputs, labels, [Task(f"field {i}") for i in range(len(sizes))], **options)
+
+
+def _targets(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float32], list[int]]:
+    """Features with shape (N, 9) and labels (N,) of the targets, field by field, and the number of them in each."""
     lacking, remedy = "no fields with features and labels", "Restore it."
     content = load_matlab(path, ["feature", "label"], lacking, remedy)
     try:
         features, known = (list(content[name].ravel()) for name in ("feature", "label"))
-        inputs = np.concatenate(features).astype(float)
-        flat = np.concatenate([one.ravel() for one in known]).astype(float)
+        inputs = np.concatenate(features, dtype=np.float32)
+        flat = np.concatenate([one.ravel() for one in known]).astype(np.float32)
         sizes = [len(one) for one in features]
         fits = sizes == [one.size for one in known] and inputs.shape[1] == 9 and bool(np.isin(flat, (0, 1)).all())
     except (ValueError, KeyError, TypeError) as error:
@@ -60,6 +70,4 @@ def landmine_problem(*, folder: str | Path | None = None, **options: Any) -> Pro
         raise DataError(
             str(path), f"{len(sizes)} fields of another layout", "Give nine features and a 0 or 1 a target."
         )
-    labels = np.full((len(inputs), len(sizes)), np.nan)
-    labels[np.arange(len(inputs)), np.repeat(np.arange(len(sizes)), sizes)] = flat
-    return table_problem("landmine", inputs, labels, [Task(f"field {i}") for i in range(len(sizes))], **options)
+    return inputs, flat, sizes

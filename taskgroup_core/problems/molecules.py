@@ -78,7 +78,7 @@ def load_molecules(*, full: bool = False, folder: str | Path | None = None) -> M
             tuple(table["smiles"]),
             table["n_atoms"].to_numpy(np.int64),
             atoms["element"].to_numpy(np.uint8),
-            (atoms[["x", "y", "z"]].to_numpy(np.float64) / MILLIANGSTROM).astype(np.float32),
+            np.column_stack([(atoms[axis] / MILLIANGSTROM).astype(np.float32) for axis in "xyz"]),
             table[list(TWELVE)].to_numpy(np.float64),
         )
     except (KeyError, InputError) as error:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import pandas as pd
+import torch
 
 from taskgroup_core.errors import DataError, InputError
+from taskgroup_core.examples import Examples
 from taskgroup_core.matrices import FloatArray
 from taskgroup_core.problems.problem import Problem
 from taskgroup_core.problems.registry import DataFile, DataSet, locate
@@ -50,17 +51,19 @@ def school_problem(n_schools: int | None = None, *, folder: str | Path | None = 
     DataError : a file that is missing, truncated or empty, another header, or a malformed row (with its line).
     """
     path = locate(SCHOOL, "School_Data.csv.gz", folder)
-    table = pd.DataFrame(_numbers(path), columns=list(COLUMNS))
-    table["School"] = table["School"].astype(int)
-    schools = table["School"].value_counts(sort=True).index.to_numpy()
+    numbers = _numbers(path)
+    pupils = numbers[:, 0].astype(np.int64)
+    schools, sizes = np.unique(pupils, return_counts=True)
     count = len(schools) if n_schools is None else n_schools
     if not 1 <= count <= len(schools):
         raise InputError("n_schools", str(n_schools), f"Use 1 to {len(schools)}.")
-    chosen = np.sort(schools[:count])
-    table = table[table["School"].isin(chosen)]
-    inputs = pd.get_dummies(table[list(PUPIL)].astype(int).astype("category")).to_numpy(dtype=float)
-    labels = np.full((len(table), count), np.nan)
-    labels[np.arange(len(table)), np.searchsorted(chosen, table["School"])] = table["ExamScore"]
+    chosen = np.sort(schools[np.argsort(-sizes, kind="stable")[:count]])
+    taken = np.isin(pupils, chosen)
+    numbers, pupils = numbers[taken], pupils[taken]
+    inputs = np.column_stack([np.equal.outer(values, np.unique(values)) for values in numbers[:, 2:].T])
+    row, task = np.arange(len(pupils)), np.searchsorted(chosen, pupils)
+    labels = Examples(torch.from_numpy(row), torch.from_numpy(task), torch.from_numpy(numbers[:, 1]).float())
+    del numbers  # the file's table is not held beside the problem's
     return table_problem("school", inputs, labels, [Task(f"school {s}", "regression", "r2") for s in chosen], **options)
 
 

@@ -1,12 +1,14 @@
-"""A problem from two tables: inputs and labels."""
+"""A problem from a table of inputs and one of labels, which may be mostly empty."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from taskgroup_core.errors import InputError
 from taskgroup_core.examples import Examples
@@ -16,11 +18,13 @@ from taskgroup_core.problems.problem import Problem
 from taskgroup_core.seeds import numpy_generator
 from taskgroup_core.tasks import Task
 
+Indices = NDArray[np.int64]
+
 
 def table_problem(
     name: str,
-    inputs: FloatArray,
-    labels: FloatArray,
+    inputs: NDArray[Any],
+    labels: FloatArray | Examples,
     tasks: Sequence[Task],
     *,
     width: int = 16,
@@ -36,7 +40,8 @@ def table_problem(
     ----------
     name : of the problem.
     inputs : with shape (N, features).
-    labels : with shape (N, n), NaN where missing.
+    labels : with shape (N, n), NaN where missing; or the labels that there are, as `Examples`, where a table would be
+        mostly empty.
     tasks : the n tasks.
     width : hidden neurons.
     shares : of the rows, for training and validation; the others are for testing. A row is in one split for all of
@@ -49,39 +54,68 @@ def table_problem(
     InputError : tables that do not fit, NaN among the inputs, shares out of range, or a split that lacks a task or
         a class.
     """
-    if inputs.ndim != 2 or not len(inputs) or labels.shape != (len(inputs), len(tasks)):
-        found = f"inputs {inputs.shape}, labels {labels.shape} for {len(tasks)} tasks"
-        raise InputError("inputs, labels", found, "Give a row an input and a column a task.")
+    shape = len(inputs), len(tasks)
+    if inputs.ndim != 2 or not len(inputs):
+        raise InputError("inputs", f"shape {inputs.shape}", "Give a row an input and a column a feature.")
     if min(shares) <= 0 or sum(shares) >= 1:
         raise InputError("shares", str(shares), "Use two positive shares that sum to less than 1.")
-    known = ~np.isnan(labels)
-    # What rows have in common that are dealt out together: their tasks, and the class where there is one.
-    alike = known.astype(float)
-    for index, task in enumerate(tasks):
-        if task.kind != "regression":
-            alone = known[:, index] & (known.sum(axis=1) == 1)
-            alike[alone, index] += labels[alone, index]
-    part = np.empty(len(inputs), dtype=np.int8)
-    order = numpy_generator(seed, "table", name).permutation(len(inputs))
+    row, task, label = _long(labels, shape)
+    regression = np.array([one.kind == "regression" for one in tasks])
+    part = _splits(row, task, np.where(regression[task], 0, label), shape, shares, (seed, name))
+    scaled = np.empty(inputs.shape, dtype=np.float32)
+    for column in range(inputs.shape[1]):  # one at a time, so that no second table is held
+        values = inputs[:, column].astype(np.float64)
+        own = values[part == 0]
+        scaled[:, column] = (values - own.mean()) / (own.std() or 1)
+    for index in np.flatnonzero(regression):
+        mine = task == index
+        own = label[mine & (part[row] == 0)]
+        label[mine] = (label[mine] - own.mean()) / (own.std() or 1)
+
+    def examples(split: int) -> Examples:
+        some = part[row] == split
+        kept = torch.from_numpy(label[some]).float()
+        return Examples(torch.from_numpy(row[some]), torch.from_numpy(task[some]), kept)
+
+    build = partial(perceptron, inputs.shape[1], width, sum(task.n_outputs for task in tasks))
+    splits = (examples(0), examples(1), examples(2))
+    return Problem(name, tuple(tasks), torch.from_numpy(scaled), *splits, build)
+
+
+def _long(labels: FloatArray | Examples, shape: tuple[int, int]) -> tuple[Indices, Indices, FloatArray]:
+    """Row, task and a copy of each label that is there, in double precision."""
+    if isinstance(labels, Examples):
+        row, task, label = (part.numpy() for part in (labels.input_index, labels.task_index, labels.label))
+        if label.ndim == 1 and max(row, default=0) < shape[0] and max(task, default=0) < shape[1]:
+            return row, task, label.astype(np.float64)
+        found = f"labels {label.shape} of rows to {max(row, default=0)} and tasks to {max(task, default=0)}"
+    else:
+        found = f"labels {labels.shape}"
+        if labels.shape == shape:
+            row, task = np.nonzero(~np.isnan(labels))
+            return row, task, labels[row, task].astype(np.float64)
+    raise InputError("labels", f"{found} for {shape[0]} inputs and {shape[1]} tasks", "Give one number each at most.")
+
+
+def _splits(
+    row: Indices,
+    task: Indices,
+    label: FloatArray,
+    shape: tuple[int, int],
+    shares: tuple[float, float],
+    stream: tuple[int, str],
+) -> NDArray[np.int8]:
+    """Split of each row, with shape (N,): 0 train, 1 val, 2 test."""
+    # What rows have in common that are dealt out together: their tasks, as bits, and the class where there is one task.
+    alike = np.zeros((shape[0], -(-shape[1] // 8) + 1), dtype=np.uint8)
+    np.bitwise_or.at(alike, (row, task // 8), (1 << task % 8).astype(np.uint8))
+    alone = np.bincount(row, minlength=shape[0])[row] == 1
+    alike[row[alone], -1] = label[alone]
+    part = np.full(shape[0], 2, dtype=np.int8)
+    order = numpy_generator(stream[0], "table", stream[1]).permutation(shape[0])
     group = np.unique(alike, axis=0, return_inverse=True)[1].reshape(-1)
     for number in range(group.max() + 1):
         rows = order[group[order] == number]
         first, second = (round(share * len(rows)) for share in (shares[0], sum(shares)))
-        part[rows] = 2
         part[rows[:second]], part[rows[:first]] = 1, 0
-    trained = inputs[part == 0]
-    spread = trained.std(axis=0)
-    scaled = (inputs - trained.mean(axis=0)) / np.where(spread > 0, spread, 1)
-    labels = labels.copy()
-    for index, task in enumerate(tasks):
-        if task.kind == "regression":
-            own = labels[(part == 0) & known[:, index], index]
-            labels[:, index] = (labels[:, index] - own.mean()) / (own.std() or 1)
-
-    def examples(split: int) -> Examples:
-        row, task = np.nonzero(known & (part == split)[:, None])
-        return Examples(torch.from_numpy(row), torch.from_numpy(task), torch.from_numpy(labels[row, task]).float())
-
-    build = partial(perceptron, inputs.shape[1], width, sum(task.n_outputs for task in tasks))
-    splits = (examples(0), examples(1), examples(2))
-    return Problem(name, tuple(tasks), torch.from_numpy(scaled).float(), *splits, build)
+    return part

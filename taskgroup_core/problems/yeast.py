@@ -38,5 +38,5 @@ def yeast_problem(labels: Sequence[str] | None = None, *, folder: str | Path | N
     chosen = known if labels is None else list(labels)
     if not set(chosen) <= set(known):
         raise InputError("labels", str(sorted(set(chosen) - set(known))), f"Use some of {', '.join(known)}.")
-    features = table.drop(columns=known).to_numpy(dtype=float)
+    features = table.drop(columns=known).to_numpy()
     return table_problem("yeast", features, table[chosen].to_numpy(dtype=float), [Task(c) for c in chosen], **options)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import gzip
 import hashlib
 import re
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.io
+import torch
 from sklearn.linear_model import LogisticRegression
 
 from taskgroup_core.errors import DataError, InputError
+from taskgroup_core.examples import Examples
 from taskgroup_core.problems.landmine import LANDMINE, landmine_problem
 from taskgroup_core.problems.registry import embedded
 from taskgroup_core.problems.school import SCHOOL, school_problem
@@ -76,8 +79,8 @@ def test_inputs_and_regression_labels_are_scaled_by_training_rows():
 @pytest.mark.parametrize(
     ("change", "argument"),
     [
-        ({"inputs": np.ones(5)}, "inputs, labels"),
-        ({"labels": np.ones((5, 2))}, "inputs, labels"),
+        ({"inputs": np.ones(5)}, "inputs"),
+        ({"labels": np.ones((5, 2))}, "labels"),
         ({"shares": (0.6, 0.4)}, "shares"),
         ({"shares": (0.0, 0.4)}, "shares"),
         ({"inputs": np.full((5, 1), np.nan)}, "inputs"),
@@ -90,6 +93,22 @@ def test_tables_that_do_not_fit(change, argument):
     with pytest.raises(InputError) as caught:
         table_problem("t", tasks=[Task("a")], **(good | change))
     assert caught.value.argument == argument
+
+
+def examples_of(labels):
+    row, task = np.nonzero(~np.isnan(labels))
+    return Examples(torch.from_numpy(row), torch.from_numpy(task), torch.from_numpy(labels[row, task]).float())
+
+
+def test_labels_may_come_as_examples():
+    inputs, labels, problem = mixed()
+    tasks = [Task("a"), Task("b", "regression", "r2")]
+    same = table_problem("mixed", inputs, examples_of(labels), tasks, seed=0)
+    assert np.array_equal(split_of(problem), split_of(same)) and torch.equal(problem.inputs, same.inputs)
+    assert torch.allclose(problem.train.label, same.train.label, atol=1e-5)
+    for few, which in ((inputs[:-1], tasks), (inputs, tasks[:1])):
+        with pytest.raises(InputError, match="labels"):
+            table_problem("mixed", few, examples_of(labels), which)
 
 
 def test_yeast_is_the_frozen_table_with_the_cards_counts():
@@ -130,6 +149,34 @@ def test_the_official_files_are_those_of_the_registry_and_have_their_counts():
     assert (len(school.inputs), school.n_tasks) == (15_362, 139)
     assert (len(mines.inputs), mines.n_tasks, mines.inputs.shape[1]) == (14_820, 29, 9)
     assert len(school_problem(3, folder=TABLES).inputs) < 800
+
+
+def peak(load):
+    tracemalloc.start()
+    try:
+        return load(), tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def held_bytes(problem):
+    splits = (problem.train, problem.val, problem.test)
+    parts = [part for split in splits for part in (split.input_index, split.task_index, split.label)]
+    return sum(tensor.numel() * tensor.element_size() for tensor in (problem.inputs, *parts))
+
+
+def test_yeast_takes_less_than_twice_its_memory():
+    problem, most = peak(yeast_problem)
+    assert held_bytes(problem) / 2 < most < 2 * held_bytes(problem)
+
+
+@needs_tables
+def test_mostly_empty_tables_are_never_filled():
+    problem, most = peak(lambda: school_problem(folder=TABLES))
+    assert held_bytes(problem) / 2 < most < 2 * held_bytes(problem)
+    _, read = peak(lambda: scipy.io.loadmat(TABLES / LANDMINE.files[0].name))  # in double precision
+    problem, most = peak(lambda: landmine_problem(folder=TABLES))
+    assert held_bytes(problem) < read and most < 2 * read
 
 
 def write_pupils(folder, rows):
