@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from taskgroup_core.affinity.gradient_cosine import GradientCosineAffinity
 from taskgroup_core.affinity.lookahead import LookaheadAffinity
@@ -14,6 +15,7 @@ from taskgroup_core.affinity.sample_convergence import SampleConvergenceAffinity
 from taskgroup_core.affinity.transfer_gain import TransferGainAffinity
 from taskgroup_core.errors import InputError
 from taskgroup_core.examples import Examples
+from taskgroup_core.tasks import Task
 from taskgroup_core.training.joint import joint_steps, joint_training, task_losses
 from taskgroup_core.training.recipe import Recipe
 from taskgroup_core.training.shared_parameters import shared_parameters
@@ -339,3 +341,21 @@ def test_gradients_are_the_same_where_labels_are_few_and_where_they_abound(share
         assert losses[task].item() == pytest.approx(loss.item(), rel=1e-12)
         for name, expected in zip(gradients, torch.autograd.grad(loss, [*network[0].parameters()]), strict=True):
             assert torch.allclose(gradients[name][task], expected, rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.3])
+def test_gradients_through_a_rectifier_with_a_slope_are_torchs_own(share):
+    generator = torch.Generator().manual_seed(1)
+    tasks = (Task("a"), Task("b"))
+    network = nn.Sequential(nn.Linear(3, 8, bias=False), nn.PReLU(), nn.Linear(8, 2)).double().eval()
+    inputs = torch.randn(40, 3, generator=generator, dtype=torch.float64)
+    inputs[::4] = 0  # where the rectifier has a kink
+    labels = (torch.rand(40, 2, generator=generator) < 0.5).double()
+    labels[torch.rand(40, 2, generator=generator) > share] = torch.nan
+    names = ["0.weight", "1.weight"]
+    gradients, _ = task_gradients(network, names, tasks, inputs, labels)
+    for task, loss in enumerate(task_losses(network(inputs), labels, tasks)):
+        own = torch.autograd.grad(loss, [network.get_parameter(name) for name in names], retain_graph=True)
+        for name, expected in zip(names, own, strict=True):
+            assert torch.allclose(gradients[name][task], expected, rtol=1e-10, atol=1e-12) and expected.abs().max() > 0
+    assert type(network[1]) is nn.PReLU
