@@ -18,11 +18,12 @@ WORKERS ?= 2
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1\t/' | expand -t 16
 
-# Installed anew whenever what to install has changed. -qq: errors only.
+# Installed anew whenever what to install has changed. -qq: errors only; --no-compile: Python compiles what is imported,
+# which is a small part of what is installed.
 $(STAMP): pyproject.toml constraints.txt
 	@echo "installing into $(VENV): 2 to 4 minutes, once"
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install -qq -c constraints.txt -e '.[solve,graph,data,text,notebooks,book,dev]'
+	$(BIN)/python -m pip install -qq --no-compile -c constraints.txt -e '.[solve,graph,data,text,notebooks,book,dev]'
 	@touch $@
 
 venv: $(STAMP) ## the environment in .venv
