@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from inspect import signature
 from typing import Self
 
 import numpy as np
@@ -23,10 +24,7 @@ ACTIVATIONS = ("elu", "none")
 COVARIANCES = ("spherical", "diag", "tied", "full")
 SILHOUETTES = ("served", "members")
 LAYERS = ("dense", "torch_geometric")
-ATTENTION = (
-    *("neighbours", "edge_weights", "self_loops", "activation", "standardise"),
-    *("layers", "epochs", "learning_rate"),
-)
+ATTENTION = tuple(signature(attention_embeddings).parameters)[2:]  # behind the affinity and the starts
 
 
 class GATMixtureGrouper(BaseEstimator):  # type: ignore[misc]
@@ -85,13 +83,11 @@ class GATMixtureGrouper(BaseEstimator):  # type: ignore[misc]
     Deviations
     ----------
     1. The second layer gets n units, not 2 n as printed: it rebuilds rows of n entries.
-    2. Open in the paper, and options here: the edges and loops, whether the edges' weights are used (they are defined
-       there, and no equation has them), the activation, the scale of the rows, the covariance, the threshold, what
-       "nearest" means for singletons, and the silhouette of groups that overlap.
+    2. Open in the paper, and options here: edges, loops and the use of the edges' weights, the activation, the scale of
+       the rows, the covariance, the threshold, the nearest group of singletons, and the silhouette with overlap.
     3. With the complete graph and without weights, the equations as they stand, attention mixes all tasks, and even
        clear families may end in one group; `neighbours` or `edge_weights` keep them apart.
-    4. The paper names no implementation of these layers. Ours are in double precision, and so are the library's here.
-    5. The silhouette is taken before the refinement of singletons.
+    4. The silhouette is taken before the refinement of singletons.
     """
 
     def __init__(
@@ -157,8 +153,7 @@ class GATMixtureGrouper(BaseEstimator):  # type: ignore[misc]
         self.embedding_, self.responsibilities_ = np.asarray(embeddings)[kept], runs[kept][1]
         self.grouping_ = soft_groups(self.responsibilities_, self.threshold, self.singletons)
         self.groups_, self.served_by_ = self.grouping_.groups, self.grouping_.served_by
-        overlap = sum(map(len, self.groups_)) > len(values)
-        self.labels_ = None if overlap else self.grouping_.labels()
+        self.labels_ = None if sum(map(len, self.groups_)) > len(values) else self.grouping_.labels()
         self.objective_ = average_density(values, self.groups_)
         self.status_ = (
             f"Best of {self.restarts} runs, mean silhouette {self.silhouettes_.max():.2f} "
@@ -200,7 +195,6 @@ class GATMixtureGrouper(BaseEstimator):  # type: ignore[misc]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct points than b: status_ counts groups
             responsibilities: FloatArray = mixture.fit(embedding).predict_proba(embedding)
-        threshold = self.threshold if self.silhouette == "members" else np.inf
-        member = soft_members(responsibilities, threshold)
+        member = soft_members(responsibilities, self.threshold if self.silhouette == "members" else np.inf)
         scored = member.any(axis=0).sum() >= 2 and member.sum(axis=0).max() > 1
         return membership_silhouette(embedding, member) if scored else -1.0, responsibilities

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from taskgroup_core.errors import InputError, MissingExtra
+from taskgroup_core.errors import InputError
 from taskgroup_core.grouping.admm import solve_admm
 from taskgroup_core.grouping.certificate import Certificate, certify
+from taskgroup_core.grouping.cvxpy_relaxation import solve_by_cvxpy
 from taskgroup_core.grouping.grouping import Grouper, Labels, average_density, random_density
 from taskgroup_core.grouping.local_search import round_by_local_search
 from taskgroup_core.grouping.rounding import Rounding, round_by_average_linkage, round_by_threshold
@@ -32,10 +32,6 @@ ROUNDINGS: dict[str, Callable[[FloatArray, int, FloatArray], Rounding]] = {
     "average_linkage": lambda relaxation, n_groups, _: round_by_average_linkage(relaxation, n_groups),
     "local_search": round_by_local_search,
 }
-
-
-class SolverError(RuntimeError):
-    """The solver stopped without a solution; the message holds its status and what to try."""
 
 
 class SDPGrouper(Grouper):
@@ -118,7 +114,7 @@ class SDPGrouper(Grouper):
             self.solver_status_, told = "closed_form", f"With k = {n_groups} and n = {n} only one X is feasible"
         else:
             options = DEFAULT_OPTIONS[solver] | dict(self.solver_options or {})
-            solve = _solve_admm if solver == "ADMM" else _solve
+            solve = _solve_admm if solver == "ADMM" else solve_by_cvxpy
             self.relaxation_, multipliers, self.solver_status_ = solve(centred, n_groups, solver, options)
             told = f"{solver} reports {self.solver_status_}"
         # <T, X> = <centred T, X> + n mean(T) because X e = e; this form does not multiply T's offset by X's error.
@@ -177,34 +173,3 @@ def _solve_admm(
     except TypeError as error:
         raise InputError("solver_options", str(error), f"Use names of options that {solver} has.") from error
     return result.relaxation, result.multipliers, "optimal" if result.converged else "optimal_inaccurate"
-
-
-def _solve(
-    centred: FloatArray, n_groups: int, solver: str, options: dict[str, Any]
-) -> tuple[FloatArray, FloatArray, str]:
-    """X, the multipliers of X >= 0 in the unit of `centred`, and the solver's status word."""
-    try:
-        import cvxpy
-    except ImportError as error:
-        raise MissingExtra("cvxpy", "solve") from error
-    cp: Any = cvxpy  # its names are re-exported in ways that a type checker cannot follow
-    n = len(centred)
-    scale = float(np.abs(centred).max()) or 1.0
-    x = cp.Variable((n, n), PSD=True)
-    # X is symmetric with a non-negative diagonal already: its strict upper triangle is enough, and half the work.
-    constraints = [cp.sum(x, axis=1) == 1, cp.trace(x) == n_groups, cp.upper_tri(x) >= 0]
-    problem = cp.Problem(cp.Maximize(cp.sum(cp.multiply(centred / scale, x))), constraints)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Solution may be inaccurate")  # said in status_
-            problem.solve(solver=solver, **options)
-    except TypeError as error:  # how both solvers answer an option they do not know
-        raise InputError("solver_options", str(error), f"Use names and types of options that {solver} has.") from error
-    except cp.error.SolverError as error:
-        raise SolverError(f"{solver} failed: {error}. Try the other solver, or give it more iterations.") from error
-    if problem.status not in ("optimal", "optimal_inaccurate"):
-        raise SolverError(f"{solver} ended with {problem.status!r}. Try the other solver, or give it more iterations.")
-    solution: FloatArray = np.asarray(x.value, dtype=np.float64)
-    multipliers = np.zeros((n, n))
-    multipliers[np.triu_indices(n, 1)] = scale * np.asarray(constraints[2].dual_value).ravel()
-    return solution, (multipliers + multipliers.T) / 2, str(problem.status)

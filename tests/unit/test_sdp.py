@@ -7,9 +7,10 @@ from itertools import permutations
 import numpy as np
 import pytest
 
+from taskgroup_core.grouping.cvxpy_relaxation import SolverError
 from taskgroup_core.grouping.exhaustive import ExhaustiveGrouper
 from taskgroup_core.grouping.grouping import average_density
-from taskgroup_core.grouping.sdp import LARGEST_FOR_CLARABEL, SDPGrouper, SolverError
+from taskgroup_core.grouping.sdp import LARGEST_FOR_CLARABEL, SDPGrouper
 from taskgroup_core.matrices import FloatArray
 
 
