@@ -128,19 +128,21 @@ class LargeSearch:
         if self.problem.divisor == "others" and max(high for _, high in ranges) == 1:
             return prices  # single tasks, which rows value exactly
         spectral = SpectralBound(self.problem, by_rows, ranges)
-        spectral.minimise(*prices, self.stages[1])
-        if spectral.best < self.bound:
-            self.bound, prices = spectral.best, spectral.prices
+        prices = self._sharpen(spectral, prices)
         if time.perf_counter() < self.stages[2]:
             self._start(spectral.relaxation)
         enough = self.value + ENOUGH * abs(self.value)
         if self.problem.overlap == "every_group" and self.bound > enough:
             assert self.groups is not None
             leads = self.problem.gains(self.groups).argmax(axis=0)
-            spectral = SpectralBound(self.problem, by_rows, ranges, leads)
-            spectral.minimise(*prices, self.stages[1], enough)
-            if spectral.best < self.bound:
-                self.bound, prices = spectral.best, spectral.prices
+            prices = self._sharpen(SpectralBound(self.problem, by_rows, ranges, leads), prices, enough)
+        return prices
+
+    def _sharpen(self, spectral: SpectralBound, prices: Prices, enough: float = -np.inf) -> Prices:
+        """Take the bound that is found from these prices, with its own prices, if it is the lowest so far."""
+        spectral.minimise(*prices, self.stages[1], enough)
+        if spectral.best < self.bound:
+            self.bound, prices = spectral.best, spectral.prices
         return prices
 
     def _generate(self, by_rows: RowBound, prices: Prices) -> None:

@@ -86,9 +86,9 @@ def _long(labels: FloatArray | Examples, shape: tuple[int, int]) -> tuple[Indice
     """Row, task and a copy of each label that is there, in double precision."""
     if isinstance(labels, Examples):
         row, task, label = (part.numpy() for part in (labels.input_index, labels.task_index, labels.label))
-        if label.ndim == 1 and max(row, default=0) < shape[0] and max(task, default=0) < shape[1]:
+        if label.ndim == 1 and row.max(initial=0) < shape[0] and task.max(initial=0) < shape[1]:
             return row, task, label.astype(np.float64)
-        found = f"labels {label.shape} of rows to {max(row, default=0)} and tasks to {max(task, default=0)}"
+        found = f"labels {label.shape} of rows to {row.max(initial=0)} and tasks to {task.max(initial=0)}"
     else:
         found = f"labels {labels.shape}"
         if labels.shape == shape:
@@ -107,10 +107,11 @@ def _splits(
 ) -> NDArray[np.int8]:
     """Split of each row, with shape (N,): 0 train, 1 val, 2 test."""
     # What rows have in common that are dealt out together: their tasks, as bits, and the class where there is one task.
-    alike = np.zeros((shape[0], -(-shape[1] // 8) + 1), dtype=np.uint8)
-    np.bitwise_or.at(alike, (row, task // 8), (1 << task % 8).astype(np.uint8))
+    tasks, only = np.zeros((shape[0], -(-shape[1] // 8)), dtype=np.uint8), np.zeros(shape[0], dtype=np.uint16)
+    np.bitwise_or.at(tasks, (row, task // 8), (1 << task % 8).astype(np.uint8))
     alone = np.bincount(row, minlength=shape[0])[row] == 1
-    alike[row[alone], -1] = label[alone]
+    only[row[alone]] = label[alone]
+    alike = np.column_stack([tasks, only.view(np.uint8).reshape(-1, 2)])
     part = np.full(shape[0], 2, dtype=np.int8)
     order = numpy_generator(stream[0], "table", stream[1]).permutation(shape[0])
     group = np.unique(alike, axis=0, return_inverse=True)[1].reshape(-1)

@@ -1,7 +1,6 @@
 import hashlib
 import importlib.util
 import re
-import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from taskgroup_core.problems.molecules import DATASETS, WHEEL, load_molecules, m
 from taskgroup_core.problems.qm9_wheel import read_wheel
 from taskgroup_core.problems.registry import data_folder
 from taskgroup_core.training.evaluate import evaluate
+from tests.memory import peak
 from tests.molecules import random_molecules, rows_of, write_wheel
 
 FOLDER = Path(__file__).resolve().parents[2] / "data" / "molecules"
@@ -114,13 +114,8 @@ def test_reading_holds_less_than_twice_the_data(tmp_path):
     made = random_molecules(1000)
     path = write_wheel(tmp_path, rows_of(made))
     size = sum(len(",".join(row)) for row in rows_of(made))
-    tracemalloc.start()
-    try:
-        read_wheel(path)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < 2 * size
+    _, most = peak(lambda: read_wheel(path))
+    assert most < 2 * size
 
 
 def test_deriving_is_repeatable_and_the_result_loads(derive, tmp_path, monkeypatch):

@@ -8,7 +8,6 @@ import importlib.util
 import lzma
 import re
 import shutil
-import tracemalloc
 import zipfile
 from functools import partial
 from pathlib import Path
@@ -24,6 +23,7 @@ from taskgroup_core.models.forecaster import repeated
 from taskgroup_core.problems.forecasting import ETT_PARTS, series_problem, standardisation
 from taskgroup_core.problems.series import ETT, ETT_COLUMNS, load_ett, load_power
 from taskgroup_core.training.evaluate import evaluate
+from tests.memory import peak
 
 OFFICIAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "ett" / "ETTm1.csv.gz"
 FOLDER = Path(__file__).resolve().parents[2] / "data" / "power"
@@ -118,11 +118,8 @@ def test_yesterday_forecasts_the_official_series_better_than_the_paper_s_table()
 def test_loading_takes_less_than_twice_the_memory_of_the_series(tmp_path: Path) -> None:
     path = written(tmp_path, [HEADER, *map(row, range(10_000))], "ETTm1.csv.gz")
     load_ett(written(tmp_path, [HEADER, *map(row, range(2))], "other.csv.gz"))  # what is imported late is not counted
-    tracemalloc.start()
-    table = load_ett(path)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 2 * (table.values.nbytes + table.time.nbytes)
+    table, most = peak(lambda: load_ett(path))
+    assert most < 2 * (table.values.nbytes + table.time.nbytes)
 
 
 @pytest.fixture(scope="module")

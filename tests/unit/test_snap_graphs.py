@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import tracemalloc
 from pathlib import Path
 
 import networkx as nx
@@ -29,6 +28,7 @@ from taskgroup_core.problems.snap_graphs import ALL_OF_DBLP, GRAPHS, MANY_TASKS,
 from taskgroup_core.runs.provenance import ROOT
 from taskgroup_core.subsets import sample_subsets
 from taskgroup_core.training.recipe import Recipe
+from tests.memory import peak
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 needs_data = pytest.mark.skipif(not SHARED.is_dir(), reason=f"real data are missing: no folder {SHARED}")
@@ -148,14 +148,6 @@ def test_edges_are_cleaned_as_a_set_would(tmp_path: Path) -> None:
     number = {node: position for position, node in enumerate(sorted(set(pairs.ravel().tolist())))}
     expected = {tuple(sorted((number[u], number[v]))) for u, v in pairs.tolist() if u != v}
     assert [tuple(edge) for edge in graph.edges.tolist()] == sorted(expected)
-
-
-def peak(load) -> tuple[CommunityGraph, int]:
-    tracemalloc.start()
-    try:
-        return load(), tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
 
 
 def test_loading_takes_less_than_twice_the_graph(tmp_path: Path) -> None:
