@@ -6,6 +6,10 @@
 # two cores that makes training many times slower; asleep at once, they are slow to wake on an idle machine.
 export GOMP_SPINCOUNT ?= 20000
 
+# Python may keep what it has compiled, also where the surroundings forbid that: without it each chapter's kernel and
+# each test's process compiles all it imports again, 4 seconds a time.
+export PYTHONDONTWRITEBYTECODE :=
+
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
