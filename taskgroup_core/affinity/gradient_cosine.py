@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from taskgroup_core.affinity.collected import CollectedAffinity
-from taskgroup_core.affinity.one_step import gradient_flops, task_gradients
+from taskgroup_core.affinity.task_gradients import gradient_flops, task_gradients
 from taskgroup_core.problems.problem import Problem
 from taskgroup_core.training.joint import Moment
 

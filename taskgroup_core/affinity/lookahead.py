@@ -5,21 +5,18 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+import xarray as xr
 from torch import Tensor
 
 from taskgroup_core.affinity.collected import CollectedAffinity, Window, check_choice, step_size
-from taskgroup_core.affinity.one_step import (
-    gradient_flops,
-    gradient_parts,
-    gradient_steps,
-    losses_after,
-    optimiser_steps,
-)
+from taskgroup_core.affinity.dense_layers import dense_layers
+from taskgroup_core.affinity.task_gradients import gradient_flops, gradient_parts, gradient_rows
+from taskgroup_core.affinity.trial_steps import losses_after, losses_after_steps, optimiser_steps
 from taskgroup_core.problems.problem import Problem
 from taskgroup_core.scores import present
 from taskgroup_core.training.joint import Moment
 from taskgroup_core.training.recipe import Recipe
-from taskgroup_core.training.shared_parameters import Shared
+from taskgroup_core.training.shared_parameters import Shared, shared_parameters
 
 
 class LookaheadAffinity(CollectedAffinity):
@@ -62,6 +59,8 @@ class LookaheadAffinity(CollectedAffinity):
     2. The released code divides Z by the learning rate, which is only a scale where the rate is constant.
     3. Training uses the optimiser of the recipe, by default Adam; the paper writes SGD, for simplicity.
     4. Steps at which a task has no label in the batch, or a loss of exactly 0, do not count for that task.
+    5. Where that costs less, plain gradient steps of linear layers are made on their outputs (see `dense_layers`),
+       which is the same but for rounding.
     """
 
     method = "TAG"
@@ -82,24 +81,39 @@ class LookaheadAffinity(CollectedAffinity):
         super().__init__(recipe, seed, device, every=every, window=window, shared=shared)
         self.learning_rate, self.step, self.split = learning_rate, step, split
 
-    def _measure(self, problem: Problem, moment: Moment, names: list[str]) -> Tensor:
+    def affinity(self, problem: Problem) -> xr.DataArray:
+        """Train on all tasks of `problem` and return the averaged T[target, source]; sets `trace_`.
+
+        Raises
+        ------
+        InputError : see the class.
+        """
         check_choice("step", self.step, ("gradient", "optimiser"))
         check_choice("split", self.split, ("train", "val"))
+        network, self._dense = problem.network(self.seed).eval(), {}
+        if self.step == "gradient":
+            names = shared_parameters(network, problem.n_outputs, self.shared)
+            self._dense = dense_layers(network, names, problem.inputs[:3])
+        return super().affinity(problem)
+
+    def _measure(self, problem: Problem, moment: Moment, names: list[str]) -> Tensor:
         rate = step_size(self.learning_rate, self.recipe, moment.epoch)
         network, tasks, inputs, labels = moment.network, problem.tasks, moment.inputs, moment.labels
         forward = problem.row_flops[0]
         judged = (inputs, labels) if self.split == "train" else self._validation_batch(problem)
+        sizes = len(tasks), gradient_rows(labels), len(judged[0])
+        dense = {name: layer for name, layer in self._dense.items() if layer.saved_flops(*sizes) > 0}
+        self.flops += gradient_flops(problem.row_flops, labels) + len(judged[0]) * forward * len(tasks)
+        self.flops -= sum(layer.saved_flops(*sizes) for layer in dense.values())
         losses, after = [], []
         # Part by part, so that the gradients of all tasks never lie in memory together.
-        for gradients, values in gradient_parts(network, names, tasks, inputs, labels):
-            moved = (
-                gradient_steps(network, gradients, rate)
-                if self.step == "gradient"
-                else optimiser_steps(network, gradients, moment.optimiser)
-            )
+        for gradients, values in gradient_parts(network, names, tasks, inputs, labels, dense):
             losses.append(values)
-            after.append(losses_after(network, tasks, moved, *judged))
-        self.flops += gradient_flops(problem.row_flops, labels) + len(judged[0]) * forward * len(tasks)
+            if self.step == "gradient":
+                after.append(losses_after_steps(network, tasks, gradients, rate, *judged))
+            else:
+                moved = optimiser_steps(network, gradients.parameters, moment.optimiser)
+                after.append(losses_after(network, tasks, moved, *judged))
         before = torch.cat(losses)
         if self.split == "val":
             here = {name: network.get_parameter(name).detach()[None] for name in names}

@@ -11,15 +11,8 @@ import xarray as xr
 from torch import Tensor
 
 from taskgroup_core.affinity.collected import CollectedAffinity, Window, check_choice, step_size
-from taskgroup_core.affinity.one_step import (
-    Named,
-    at_once,
-    gradient_flops,
-    gradient_steps,
-    losses_after,
-    optimiser_steps,
-    task_gradients,
-)
+from taskgroup_core.affinity.task_gradients import Named, at_once, gradient_flops, task_gradients
+from taskgroup_core.affinity.trial_steps import gradient_steps, losses_after, optimiser_steps
 from taskgroup_core.errors import InputError
 from taskgroup_core.problems.problem import Problem
 from taskgroup_core.scores import present

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 NOTEBOOKS = ROOT / "notebooks"
-# Without this every kernel warns that it talks over local TCP.
-QUIET = ["--log-level=ERROR"]
+# Without this every kernel warns that it talks over local TCP, and some report the interruption by which an idle kernel
+# is told to end. What fails in a cell comes back as its output.
+QUIET = ["--log-level=CRITICAL"]
 
 
 class ChapterFailed(RuntimeError):

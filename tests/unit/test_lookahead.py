@@ -10,8 +10,8 @@ from torch import nn
 
 from taskgroup_core.affinity.gradient_cosine import GradientCosineAffinity
 from taskgroup_core.affinity.lookahead import LookaheadAffinity
-from taskgroup_core.affinity.one_step import task_gradients
 from taskgroup_core.affinity.sample_convergence import SampleConvergenceAffinity
+from taskgroup_core.affinity.task_gradients import task_gradients
 from taskgroup_core.affinity.transfer_gain import TransferGainAffinity
 from taskgroup_core.errors import InputError
 from taskgroup_core.examples import Examples

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from taskgroup_core.affinity import one_step
+from taskgroup_core.affinity import task_gradients
 from taskgroup_core.affinity.gradient_cosine import GradientCosineAffinity
 from taskgroup_core.affinity.lookahead import LookaheadAffinity
 from taskgroup_core.affinity.transfer_gain import TransferGainAffinity
@@ -117,8 +117,8 @@ def test_the_same_seed_repeats_and_another_differs():
 def test_slices_that_fit_into_little_memory_change_nothing(make, monkeypatch):
     problem = perceptron_problem()
     whole = make(FULL, 0, "cpu", every=1).affinity(problem).values
-    monkeypatch.setattr(one_step, "_FLOATS_AT_ONCE", 1)
-    assert one_step.at_once(problem.network(0), ["0.weight"], 10) == 1
+    monkeypatch.setattr(task_gradients, "_FLOATS_AT_ONCE", 1)
+    assert task_gradients.at_once(problem.network(0), ["0.weight"], 10) == 1
     assert np.allclose(make(FULL, 0, "cpu", every=1).affinity(problem).values, whole, rtol=0, atol=1e-13)
 
 
