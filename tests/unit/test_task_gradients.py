@@ -12,7 +12,7 @@ TASKS = tuple(Task(f"task {index}") for index in range(3))
 
 
 class Rectified(nn.Module):
-    """One slope that is used twice, a slope a channel, and one that is not trained: kernels with a vmap of their own."""
+    """One slope that is used twice, a slope a channel, and one that is not trained."""
 
     def __init__(self) -> None:
         super().__init__()
