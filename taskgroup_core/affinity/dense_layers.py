@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-Named = dict[str, Tensor]
 Change = Callable[[str, Tensor, Tensor], Tensor]
 
 

@@ -90,8 +90,9 @@ class LookaheadAffinity(CollectedAffinity):
         """
         check_choice("step", self.step, ("gradient", "optimiser"))
         check_choice("split", self.split, ("train", "val"))
-        network, self._dense = problem.network(self.seed).eval(), {}
+        self._dense = {}
         if self.step == "gradient":
+            network = problem.network(self.seed).eval()
             names = shared_parameters(network, problem.n_outputs, self.shared)
             self._dense = dense_layers(network, names, problem.inputs[:3])
         return super().affinity(problem)
@@ -102,9 +103,10 @@ class LookaheadAffinity(CollectedAffinity):
         forward = problem.row_flops[0]
         judged = (inputs, labels) if self.split == "train" else self._validation_batch(problem)
         sizes = len(tasks), gradient_rows(labels), len(judged[0])
-        dense = {name: layer for name, layer in self._dense.items() if layer.saved_flops(*sizes) > 0}
+        saved = {name: layer.saved_flops(*sizes) for name, layer in self._dense.items()}
+        dense = {name: layer for name, layer in self._dense.items() if saved[name] > 0}
         self.flops += gradient_flops(problem.row_flops, labels) + len(judged[0]) * forward * len(tasks)
-        self.flops -= sum(layer.saved_flops(*sizes) for layer in dense.values())
+        self.flops -= sum(saved[name] for name in dense)
         losses, after = [], []
         # Part by part, so that the gradients of all tasks never lie in memory together.
         for gradients, values in gradient_parts(network, names, tasks, inputs, labels, dense):

@@ -115,9 +115,9 @@ def gradient_parts(
     names = [name for name in names if name not in apart]
     here = {name: network.get_parameter(name).detach() for name in names}
     like = next(network.parameters()).detach()
-    # What is added to the outputs of a dense layer is 0, and has the gradient that is asked for.
-    added = {name: like.new_zeros(gradient_rows(labels), *layer.shape) for name, layer in dense.items()}
     most, n_tasks = _most_labels(labels), len(tasks)
+    # What is added to the outputs of a dense layer is 0, and has the gradient that is asked for.
+    added = {name: like.new_zeros(most or len(labels), *layer.shape) for name, layer in dense.items()}
 
     def losses_and_inputs(rows: Tensor, known: Tensor, parameters: Named, added: Named) -> tuple[Tensor, Named]:
         given: Named = {}
