@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vjp, vmap
 
 from taskgroup_core.affinity.dense_layers import DenseLayer, changed_outputs
+from taskgroup_core.affinity.rectifiers import vectorised_rectifiers
 from taskgroup_core.scores import present
 from taskgroup_core.tasks import Task
 from taskgroup_core.training.joint import task_losses
@@ -130,7 +131,8 @@ def gradient_parts(
             return losses_of(network, tasks, rows, known, parameters), given
 
     if most is None:
-        pulled: Any = vjp(partial(losses_and_inputs, inputs, labels), here, added, has_aux=True)
+        with vectorised_rectifiers(network):
+            pulled: Any = vjp(partial(losses_and_inputs, inputs, labels), here, added, has_aux=True)
         losses, pull, given = pulled
         basis = torch.eye(n_tasks, device=losses.device, dtype=losses.dtype)
         size = at_once(network, names, len(inputs))

@@ -17,8 +17,10 @@ from taskgroup_core.affinity.lookahead import LookaheadAffinity
 from taskgroup_core.device import describe_device, resolve_device
 from taskgroup_core.examples import Examples
 from taskgroup_core.models.sign import Sign
+from taskgroup_core.problems.debian import debian_problem
 from taskgroup_core.problems.problem import Problem
 from taskgroup_core.tasks import Task
+from taskgroup_core.training.fit import labelled_rows
 from taskgroup_core.training.joint import joint_training
 from taskgroup_core.training.recipe import Recipe
 
@@ -60,27 +62,31 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20)
     arguments = parser.parse_args()
     print(describe_device(resolve_device(arguments.device)))
+    random = {f"{labelled:.0%} of the labels": partial(sign_problem, labelled=labelled) for labelled in (1.0, 0.2)}
+    debian = debian_problem(TASKS)
     for batch_size in (100, 1000):
-        for labelled in (1.0, 0.2):
-            problem = sign_problem(batch_size * 4, labelled)
-            recipe = Recipe(epochs=arguments.steps // 4, batch_size=batch_size)
+        problems = {name: build(batch_size * 4) for name, build in random.items()}
+        for name, problem in {**problems, "Debian": debian}.items():
+            rows = len(labelled_rows(problem, range(TASKS))[0])
+            recipe = Recipe(max(1, round(arguments.steps * batch_size / rows)), batch_size=batch_size)
             estimators = {
                 f"every {every}": LookaheadAffinity(recipe, 0, arguments.device, every=every) for every in (10, 1)
             }
-            variants = {name: partial(estimator.affinity, problem) for name, estimator in estimators.items()}
+            variants = {every: partial(estimator.affinity, problem) for every, estimator in estimators.items()}
             plain = partial(joint_training, problem, recipe, 0, arguments.device)
             flops = plain().flops
-            ratios: dict[str, list[float]] = {name: [] for name in variants}
+            ratios: dict[str, list[float]] = {variant: [] for variant in variants}
             for _ in range(arguments.repeats):
                 base = seconds(plain)
-                for name, run in variants.items():
-                    estimators[name].flops = 0
-                    ratios[name].append(seconds(run) / base)
+                for variant, run in variants.items():
+                    estimators[variant].flops = 0
+                    ratios[variant].append(seconds(run) / base)
             found = ", ".join(
-                f"{name} step(s) {statistics.median(ratio):.2f} ({estimators[name].flops / flops:.2f} in operations)"
-                for name, ratio in ratios.items()
+                f"{variant} step(s) {statistics.median(ratio):.2f} "
+                f"({estimators[variant].flops / flops:.2f} in operations)"
+                for variant, ratio in ratios.items()
             )
-            print(f"batch {batch_size}, {labelled:.0%} of the labels: plain 1.00 ({base:.2f} s), {found}")
+            print(f"batch {batch_size}, {name}: plain 1.00 ({base:.2f} s), {found}")
 
 
 if __name__ == "__main__":
