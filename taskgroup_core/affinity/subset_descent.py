@@ -13,6 +13,8 @@ from taskgroup_core.affinity.shared_rows import SharedRows
 PAIRS: Final = 6  # that L-BFGS keeps
 HANDOVER: Final = 1e-5  # estimated error at which single precision has done its part
 SINGLE_STEPS: Final = 25
+PATIENCE: Final = 12  # steps after which an estimated error above LOST tells that the factor is of no use
+LOST: Final = 0.1
 
 
 class Descent:
@@ -30,7 +32,8 @@ class Descent:
     Attributes
     ----------
     solution, gradient_norm, objective, iterations, converged : of each subset, with shape (m, ...); an iteration is
-        one evaluation of the gradient, in either precision.
+        one evaluation of the gradient, in either precision. Where labels are nearly separated, the Hessian at the
+        joint solution tells little about the subset's: such subsets are given up early, not `converged`.
     """
 
     def __init__(self, shared: SharedRows, member: Tensor, penalty: Tensor) -> None:
@@ -49,12 +52,15 @@ class Descent:
 
     def run(self, tolerance: float, max_iterations: int) -> None:
         """Descend until the estimated largest error of a solution's entries, relative to the largest, is small."""
-        self._phase(max(tolerance, HANDOVER), min(max_iterations, SINGLE_STEPS), exact=False)
+        short = self._phase(max(tolerance, HANDOVER), min(max_iterations, SINGLE_STEPS), exact=False)
+        self.solution = self._point @ self._shared.whiten
         # The slopes so far carry rounding: no pair is formed with them, and the pending steps are taken as they are.
-        self._phase(tolerance, max_iterations, exact=True)
+        self._phase(tolerance, max_iterations, exact=True, without=short)
 
-    def _phase(self, goal: float, limit: int, exact: bool) -> None:
-        active, first = torch.ones_like(self.converged), exact
+    def _phase(self, goal: float, limit: int, exact: bool, without: Tensor | None = None) -> Tensor:
+        """Descend to an error of `goal`; returns which subsets do not come there."""
+        active, first = torch.ones_like(self.converged) if without is None else ~without, exact
+        short = active.clone()
         before = torch.full_like(self.gradient_norm, torch.inf)
         while len(chosen := (active & (self.iterations < limit)).nonzero()[:, 0]):
             # A slice, unlike an index, copies no factors; those already at rest are carried along for as long.
@@ -76,8 +82,10 @@ class Descent:
                 self.converged[at] |= done
             else:  # single precision has nothing more to give once the error no longer falls
                 done |= (error < 1e-3) & (error >= before[at])
-            active[at] &= ~done
+            short[at] &= ~done
+            active[at] &= ~done & ((self.iterations[at] < PATIENCE) | (error < LOST))
             before[at], first = error, False
+        return short
 
     def _single(self, trial: Tensor, at: slice | Tensor) -> Tensor:
         """Slope at `trial` in single precision, in coordinates u."""

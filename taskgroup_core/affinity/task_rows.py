@@ -83,16 +83,40 @@ class TaskRows:
         chosen = by_class.gather(2, self.label.long().expand(len(by_class), -1)[..., None])[..., 0]
         return (by_class.logsumexp(dim=2) - chosen).sum(dim=1)
 
-    def hessian(self, output: Tensor, features: Tensor) -> Tensor:
-        """Second derivative of the summed loss at outputs (E_t * K,), in coordinates with `features` (E_t * K, d)."""
+    def hessian(self, output: Tensor, features: Tensor, least: float = 0.0) -> Tensor:
+        """Second derivative of the summed loss at outputs (E_t * K,), in coordinates with `features` (E_t * K, d).
+
+        A binary task leaves out examples whose own second derivative has a trace below `least`: of labels that are
+        nearly separated, few count.
+        """
         if self.kind == "regression":
             return (2 / self.offset.shape[1]) * features.T @ features
         if self.kind == "binary":
             share = output.sigmoid()
-            return features.T @ ((share * (1 - share))[:, None] * features)
+            curvature = share * (1 - share)
+            if least > 0:
+                counts = curvature * features.square().sum(dim=1) >= least
+                features, curvature = features[counts], curvature[counts]
+            return features.T @ (curvature[:, None] * features)
         share = output.view(self.offset.shape).softmax(dim=1)
         mean = torch.einsum("ek,ekd->ed", share, features.view(*share.shape, -1))
         return features.T @ (share.reshape(-1, 1) * features) - mean.T @ mean
+
+
+def joined(rows: Sequence[TaskRows]) -> list[TaskRows]:
+    """The same examples with tasks of one kind and as many outputs made one, in the order of their first."""
+    alike: dict[tuple[Kind, int, int], list[TaskRows]] = {}
+    for task in rows:
+        alike.setdefault((task.kind, task.features.shape[1], task.label.ndim), []).append(task)
+    return [
+        TaskRows(
+            kind,
+            torch.cat([task.features for task in tasks]),
+            torch.cat([task.offset for task in tasks]),
+            torch.cat([task.label for task in tasks]),
+        )
+        for (kind, *_), tasks in alike.items()
+    ]
 
 
 def check_rows(rows: Sequence[TaskRows]) -> int:

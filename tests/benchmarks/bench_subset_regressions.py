@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import warnings
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -19,9 +21,12 @@ from taskgroup_core.affinity.newton import newton
 from taskgroup_core.affinity.subset_regressions import TaskRows, subset_regressions
 from taskgroup_core.device import describe_device, resolve_device
 from taskgroup_core.gradients.flat import FlatNetwork
-from taskgroup_core.gradients.projection import GaussianProjection, projected_gradients
+from taskgroup_core.gradients.projection import projected_gradients
+from taskgroup_core.gradients.projections import ProjectionKind, make_projection
 from taskgroup_core.matrices import FloatArray
+from taskgroup_core.problems.debian import debian_problem
 from taskgroup_core.problems.planted import planted_problem
+from taskgroup_core.problems.problem import Problem
 from taskgroup_core.subsets import sample_subsets
 from taskgroup_core.training.fit import fit
 from taskgroup_core.training.recipe import Recipe
@@ -53,16 +58,35 @@ def gaussian(decay: float) -> list[TaskRows]:
     return tasks
 
 
-def network() -> list[TaskRows]:
-    """Projected gradients of a network trained on a planted problem."""
-    problem = planted_problem(10, tasks_per_family=TASKS // 10, n_examples=5 * ROWS, n_features=32, width=64, seed=0)
-    flat = FlatNetwork(fit(problem, range(TASKS), Recipe(epochs=20, batch_size=512), 0, "cpu").network)
+def network_rows(problem: Problem, recipe: Recipe, kind: ProjectionKind) -> list[TaskRows]:
+    """Projected gradients of a network that `recipe` trained on all tasks, of at most ROWS examples a task."""
+    flat = FlatNetwork(fit(problem, range(TASKS), recipe, 0, "cpu").network)
     used, labels = problem.table("train")
-    example, task = (~labels.isnan()).nonzero(as_tuple=True)
-    projection = GaussianProjection(flat.n_parameters, DIMENSION, 0)
+    known = ~labels.isnan()
+    example, task = (known & (known.cumsum(dim=0) <= ROWS)).nonzero(as_tuple=True)
+    projection = make_projection(kind, flat, DIMENSION, 0)
     features = projected_gradients(flat, projection, problem.inputs[used], example, task).double()
     label = labels[example, task].double()
     return [as_rows(features[task == index], label[task == index]) for index in range(TASKS)]
+
+
+def planted() -> list[TaskRows]:
+    """Of a small network on a planted problem with balanced labels."""
+    problem = planted_problem(10, tasks_per_family=TASKS // 10, n_examples=5 * ROWS, n_features=32, width=64, seed=0)
+    return network_rows(problem, Recipe(epochs=20, batch_size=512), "gaussian")
+
+
+def debian() -> list[TaskRows]:
+    """Of GRAD-TAG's network on the Debian graph, where a few in a hundred labels are positive: nearly separated."""
+    return network_rows(debian_problem(TASKS), Recipe(epochs=20, batch_size=1000), "sparse")
+
+
+KINDS: dict[str, Callable[[], list[TaskRows]]] = {
+    "independent": partial(gaussian, 0.0),
+    "correlated": partial(gaussian, 1.0),
+    "network": planted,
+    "Debian": debian,
+}
 
 
 def scikit_learn(tasks: list[TaskRows], members: list[FloatArray], C: float) -> None:
@@ -90,13 +114,15 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--subsets", type=int, default=2000)
     parser.add_argument("--sample", type=int, default=100)
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     arguments = parser.parse_args()
     device = resolve_device(arguments.device)
     print(f"{describe_device(device)}; scikit-learn: {arguments.sample} subsets, scaled to {arguments.subsets}")
     warnings.simplefilter("ignore", ConvergenceWarning)  # its 100 iterations do not always suffice
     subsets = sample_subsets(TASKS, ALPHA, arguments.subsets, 0)
     sample, half = list(subsets[: arguments.sample]), arguments.sample // 2
-    for name, tasks in (("independent", gaussian(0.0)), ("correlated", gaussian(1.0)), ("network", network())):
+    for name in arguments.kinds:
+        tasks = KINDS[name]()
         ours = [TaskRows(t.kind, t.features.to(device), t.offset.to(device), t.label.to(device)) for t in tasks]
         subset_regressions(ours, subsets[:20])
         for C in (0.01, 1.0, 100.0):

@@ -173,8 +173,43 @@ def test_subsets_that_the_descent_leaves_are_finished_by_newton(mixed, monkeypat
     assert torch.allclose(subset_regressions(mixed, subsets).solutions, whole.solutions, rtol=0, atol=1e-5)
 
 
-def test_too_few_iterations_are_told(mixed):
-    hasty = subset_regressions(mixed, membership([[0, 1]], 5), 100.0, max_iterations=1)
+@pytest.fixture
+def nearly_separated():
+    """Two tasks have fewer rows than dimensions; the Hessian at the joint solution tells little about theirs."""
+    generator = torch.Generator().manual_seed(3)
+    rows = []
+    for _ in range(20):
+        features = 100 * torch.randn(12, 1, 30, generator=generator, dtype=torch.float64)
+        features *= torch.randn(12, 1, 1, generator=generator, dtype=torch.float64).exp()
+        label = (torch.rand(12, generator=generator) < 0.2).double()
+        rows.append(TaskRows("binary", features, torch.zeros(12, 1, dtype=torch.float64), label))
+    return rows
+
+
+@pytest.mark.parametrize("C", [0.01, 1.0, 100.0])
+def test_nearly_separated_labels_keep_five_digits(nearly_separated, C, monkeypatch):
+    finished = []
+
+    def watched(*given):
+        finished.append(newton(*given))
+        return finished[-1]
+
+    monkeypatch.setattr(module, "newton", watched)
+    subsets = sample_subsets(20, 2, 30, 0)
+    ours = subset_regressions(nearly_separated, subsets, C)
+    assert ours.converged.all() and finished
+    for member, solution in zip(subsets, ours.solutions, strict=True):
+        chosen = [row for row, there in zip(nearly_separated, member, strict=True) if there]
+        tight = newton(chosen, 1 / (C * sum(map(len, chosen))), 1e-13, 50).solution
+        assert relative_error(solution, tight.numpy()) < 1e-5
+        features, label = stacked(nearly_separated, member)
+        residual = label - 1 / (1 + np.exp(-features @ tight.numpy()))
+        # At the minimum w = C * the sum of residuals times features.
+        assert relative_error(C * residual @ features, tight.numpy()) < 1e-4
+
+
+def test_too_few_iterations_are_told(nearly_separated):
+    hasty = subset_regressions(nearly_separated, membership([[0, 1]], 20), 100.0, max_iterations=2)
     assert not hasty.converged.any() and "allow more iterations" in hasty.status
 
 
