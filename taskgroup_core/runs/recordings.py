@@ -59,6 +59,17 @@ def _grad_tag_debian(
     return grad_tag_experiment(problem, asked, device, checkpoint, deadline, data=DEBIAN)
 
 
+def _transfer_debian(
+    parameters: Mapping[str, Any], device: torch.device, checkpoint: Checkpoint, deadline: Deadline
+) -> RunRecord:
+    from taskgroup_core.problems.debian import TEACHING_TAGS, debian_problem
+    from taskgroup_core.runs.transfer_study import TransferParameters, transfer_study
+
+    asked = TransferParameters(**{**parameters, "budgets": tuple(parameters["budgets"])})
+    problem = debian_problem(TEACHING_TAGS, seed=asked.seed)
+    return transfer_study(problem, asked, device, data=DEBIAN, checkpoint=checkpoint, deadline=deadline)
+
+
 RECORDINGS: tuple[Recording, ...] = (
     Recording(
         name="grad_tag_debian_paper",
@@ -85,6 +96,18 @@ RECORDINGS: tuple[Recording, ...] = (
         flops=1e15,
         entries=("taskgroup_core.runs.experiment", "taskgroup_core.problems.debian"),
         run=_grad_tag_debian,
+    ),
+    Recording(
+        name="transfer_debian_paper",
+        title="Every subset of twelve tags of the Debian graph trained three times, with the paper's network",
+        chapter="05",
+        parameters={"budgets": [100], "replicates": 3, "batch_size": 1000, "seed": 0},
+        data=DEBIAN,
+        minutes=5,
+        memory_gib=40,
+        flops=1.5e15,
+        entries=("taskgroup_core.runs.transfer_study", "taskgroup_core.problems.debian"),
+        run=_transfer_debian,
     ),
 )
 

@@ -14,7 +14,7 @@ import xarray as xr
 from taskgroup_core.affinity.full_training import replicated_scores
 from taskgroup_core.errors import InputError
 from taskgroup_core.problems.problem import Problem
-from taskgroup_core.runs.checkpoint import Checkpoint, cached
+from taskgroup_core.runs.checkpoint import Checkpoint, Deadline, cached
 from taskgroup_core.runs.provenance import measured, provenance
 from taskgroup_core.runs.record import Arrays, RunRecord
 from taskgroup_core.seeds import derive
@@ -65,6 +65,7 @@ def transfer_study(
     *,
     data: Sequence[Path | str] = (),
     checkpoint: Checkpoint | None = None,
+    deadline: Deadline | None = None,
 ) -> RunRecord:
     """Train every subset of the tasks, several times and for several numbers of epochs, and score its members.
 
@@ -78,6 +79,7 @@ def transfer_study(
     device : where to compute.
     data : the files the problem was read from, for the provenance.
     checkpoint : where finished slices are kept.
+    deadline : looked at before every replicate.
 
     Returns
     -------
@@ -88,6 +90,7 @@ def transfer_study(
     Raises
     ------
     InputError : too many tasks; see also `fit_many`.
+    OutOfTime : the deadline has passed.
     """
     p, subsets = parameters, all_subsets(problem.n_tasks)
     values: dict[str, list[Arrays]] = {}
@@ -101,7 +104,7 @@ def transfer_study(
     with measured(device) as cost:
         for epochs in p.budgets:
             parts = [
-                cached(checkpoint, f"epochs-{epochs}-{replicate}", partial(compute, epochs, replicate))
+                cached(checkpoint, f"epochs-{epochs}-{replicate}", partial(compute, epochs, replicate), deadline)
                 for replicate in range(p.replicates)
             ]
             values[str(epochs)] = parts

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from taskgroup_core.affinity.higher_order import higher_order_affinity
 from taskgroup_core.affinity.pairwise import pairwise_affinity
 from taskgroup_core.errors import InputError
 from taskgroup_core.problems.planted import planted_problem
+from taskgroup_core.runs.checkpoint import Checkpoint, Deadline, OutOfTime
 from taskgroup_core.runs.transfer_analysis import (
     leave_one_in,
     of_size,
@@ -54,6 +57,16 @@ def test_the_tables_are_full_training(record):
             found = transfer_table(record, "negative_loss", budget)[replicate]
             np.testing.assert_allclose(found, wanted.negative_loss, rtol=1e-5)
         assert record.results["flops"][budget] == 2 * algorithm.flops
+
+
+def test_a_study_out_of_time_keeps_its_replicates_and_goes_on_to_the_same_record(record, tmp_path):
+    checkpoint = Checkpoint(tmp_path, "study")
+    with pytest.raises(OutOfTime):
+        transfer_study(small_problem(), ASKED, CPU, checkpoint=checkpoint, deadline=Deadline(0))
+    assert not checkpoint.names
+    transfer_study(small_problem(), replace(ASKED, budgets=(2,)), CPU, checkpoint=checkpoint)
+    assert len(checkpoint.names) == 2
+    assert transfer_study(small_problem(), ASKED, CPU, checkpoint=checkpoint, deadline=Deadline(60)).id == record.id
 
 
 def test_the_same_seed_gives_the_same_record_and_another_seed_another(record):
