@@ -44,6 +44,8 @@ def newton(
     count = sum(len(task) for task in tasks)
     features = [task.features.flatten(0, 1) for task in tasks]
     offsets = [task.offset.flatten() for task in tasks]
+    # The Hessians of examples that are left out add up to a tenth of the penalty at most, in every direction.
+    least = [0.1 * penalty / matrix.square().sum(dim=1) for matrix in features]
     dimension = features[0].shape[1]
 
     def outputs(w: Tensor) -> list[Tensor]:
@@ -58,9 +60,8 @@ def newton(
     for iteration in range(max_iterations + 1):
         gradient, hessian = penalty * solution, solution.new_zeros(dimension, dimension)
         residuals: list[Tensor] = []
-        for task, matrix, output in zip(tasks, features, outputs(solution), strict=True):
-            # What is left out adds up to a tenth of the penalty at most, in every direction.
-            hessian += task.hessian(output, matrix, 0.1 * penalty) / count
+        for task, matrix, low, output in zip(tasks, features, least, outputs(solution), strict=True):
+            hessian += task.hessian(output, matrix, low) / count
             residual = task.residual(output[None])[0] / count
             gradient = gradient + residual @ matrix
             residuals.append(residual)

@@ -83,19 +83,19 @@ class TaskRows:
         chosen = by_class.gather(2, self.label.long().expand(len(by_class), -1)[..., None])[..., 0]
         return (by_class.logsumexp(dim=2) - chosen).sum(dim=1)
 
-    def hessian(self, output: Tensor, features: Tensor, least: float = 0.0) -> Tensor:
+    def hessian(self, output: Tensor, features: Tensor, least: Tensor | None = None) -> Tensor:
         """Second derivative of the summed loss at outputs (E_t * K,), in coordinates with `features` (E_t * K, d).
 
-        A binary task leaves out examples whose own second derivative has a trace below `least`: of labels that are
-        nearly separated, few count.
+        A binary task leaves out examples on which the loss's own second derivative in the output is below `least`,
+        with shape (E_t,): where labels are nearly separated, few count.
         """
         if self.kind == "regression":
             return (2 / self.offset.shape[1]) * features.T @ features
         if self.kind == "binary":
             share = output.sigmoid()
             curvature = share * (1 - share)
-            if least > 0:
-                counts = curvature * features.square().sum(dim=1) >= least
+            if least is not None:
+                counts = curvature >= least
                 features, curvature = features[counts], curvature[counts]
             return features.T @ (curvature[:, None] * features)
         share = output.view(self.offset.shape).softmax(dim=1)
