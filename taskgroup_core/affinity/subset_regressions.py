@@ -56,8 +56,8 @@ def subset_regressions(
 
     All subsets share the rows, so all descend together: each step costs two matrix products a task. Subsets that this
     does not bring to a minimum, and all of them where C is infinite, get damped Newton steps one by one: that takes
-    some fifty times as long, and is what nearly separated labels need. Equal subsets
-    are solved once. A task whose labels are all alike only pulls w towards that label; the penalty keeps w finite.
+    tens of times as long, and is what nearly separated labels need. Equal subsets are solved once. A task whose labels
+    are all alike only pulls w towards that label; the penalty keeps w finite.
 
     Parameters
     ----------
@@ -114,8 +114,8 @@ def subset_regressions(
         flops = shared.flops
     for place in (~converged).nonzero()[:, 0].tolist():
         members = [task for task, there in zip(tasks, chosen[place].tolist(), strict=True) if there]
-        # From where the descent stopped it is nearer; from zero it is safer, since no example is far off there.
-        for start in (solutions[place], None):
+        # From where a descent stopped it is nearer; from zero it is safer, since no example is far off there.
+        for start in (solutions[place], None) if np.isfinite(C) else (None,):
             one = newton(members, float(penalty[place]), tolerance, max_iterations, start)
             iterations[place] += one.iterations
             flops += one.flops
