@@ -96,12 +96,12 @@ def dense_layers(network: nn.Module, names: Sequence[str], inputs: Tensor) -> di
 
 @contextmanager
 def changed_outputs(network: nn.Module, names: Iterable[str], change: Change) -> Iterator[None]:
-    """Within, the outputs of the named modules are change(name, inputs, outputs)."""
+    """Within, the outputs of the named modules are change(name, inputs, outputs), before hooks that they have."""
     with ExitStack() as hooks:
         for name in names:
 
             def hook(_module: nn.Module, given: tuple[Any, ...], output: Tensor, name: str = name) -> Tensor:
                 return change(name, given[0], output)
 
-            hooks.callback(network.get_submodule(name).register_forward_hook(hook).remove)
+            hooks.callback(network.get_submodule(name).register_forward_hook(hook, prepend=True).remove)
         yield

@@ -12,7 +12,7 @@ TASKS = tuple(Task(f"task {index}") for index in range(3))
 
 
 class Rectified(nn.Module):
-    """One slope that is used twice, a slope a channel, and one that is not trained."""
+    """One slope that is used twice, with a hook, a slope a channel, and one that is not trained."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -20,6 +20,7 @@ class Rectified(nn.Module):
         self.second, self.fixed = nn.Linear(6, 6), nn.PReLU(init=-0.2)
         self.heads = nn.Linear(6, len(TASKS))
         self.fixed.requires_grad_(False)
+        self.slope.register_forward_hook(lambda _module, _inputs, outputs: 2 * outputs)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         hidden = self.slopes(self.second(self.slope(self.first(inputs))))
