@@ -37,6 +37,9 @@ class SharedRows:
         self.whiten = solve_triangular(self.root, eye, upper=False)  # rows: w = u @ whiten, u = w @ root
         self.small_features = [(x @ self.whiten.T).float() for x in self.features]
         self.small_offsets = [offset.float() for offset in self.offsets]
+        binary = [x for task, x in zip(tasks, self.small_features, strict=True) if task.kind == "binary"]
+        self.binary_features = torch.cat([*binary, self.small_features[0][:0]])
+        self.sizes = [x.square().sum(dim=1).float() for x in self.features]
         curved = [
             task.hessian(output.float(), x).flatten()
             for task, output, x in zip(tasks, outputs, self.small_features, strict=True)
@@ -66,6 +69,32 @@ class SharedRows:
         factor[failed > 0] = torch.eye(dimension, device=factor.device)
         self.flops += len(member) * (dimension**3 // 3) + len(index) * 2 * dimension**2
         return factor
+
+    def hessians(self, w: Tensor, member: Tensor, penalty: Tensor) -> Tensor:
+        """The subsets' Hessians at their own w, in single precision and coordinates u, with shape (m, d, d)."""
+        own = (self.whiten @ self.whiten.T).float()
+        total, point = (member.double() @ self.count).float(), (w @ self.root).float()
+        hessians = torch.zeros(len(w), *own.shape, device=w.device)
+        curvatures = torch.zeros(len(w), len(self.binary_features), device=w.device)
+        columns = iter(curvatures.split([len(task) for task in self.tasks if task.kind == "binary"], dim=1))
+        for task, matrix, offset, size, chosen in zip(
+            self.tasks, self.small_features, self.small_offsets, self.sizes, member.T, strict=True
+        ):
+            index = chosen.nonzero()[:, 0]
+            outputs = torch.addmm(offset, point[index], matrix.T)
+            if task.kind == "binary":
+                curvature = task.curvature(outputs)
+                # What is left out adds up to the penalty at most, in every direction.
+                next(columns)[index] = curvature.masked_fill_(curvature * size < penalty[index, None], 0)
+            else:
+                for place, output in zip(index.tolist(), outputs, strict=True):
+                    hessians[place] += task.hessian(output, matrix)
+            self.flops += len(index) * 2 * matrix.numel() * (1 + len(own))
+        for hessian, curvature in zip(hessians, curvatures, strict=True):
+            counts = curvature.nonzero()[:, 0]
+            features = self.binary_features[counts]
+            hessian.addmm_(features.T, curvature[counts, None] * features)
+        return hessians.div_(total[:, None, None]).add_(penalty.float()[:, None, None] * own)
 
     def gradient(self, w: Tensor, member: Tensor, losses: Tensor | None = None) -> Tensor:
         """Gradient of the summed loss, one row a subset, at w (float64) or, in single precision, at u.

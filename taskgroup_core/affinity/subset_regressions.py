@@ -12,13 +12,14 @@ from torch import Tensor
 from taskgroup_core.affinity.newton import newton
 from taskgroup_core.affinity.shared_rows import SharedRows
 from taskgroup_core.affinity.subset_descent import Descent
+from taskgroup_core.affinity.subset_newton import SubsetNewton
 from taskgroup_core.affinity.task_rows import TaskRows, check_rows
 from taskgroup_core.errors import InputError
 from taskgroup_core.subsets import Subsets, check_subsets
 
 __all__ = ["Regressions", "TaskRows", "subset_regressions"]
 
-BLOCK_BYTES = 2**28  # that the factors of one block of subsets may take
+BLOCK_BYTES = 2**28  # that the factors of one block of subsets, or their weights of all rows, may take
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,10 @@ def subset_regressions(
     """Minimise, for each subset S, the mean loss over the r examples of its tasks plus |w|^2 / (2 C r).
 
     All subsets share the rows, so all descend together: each step costs two matrix products a task. Subsets that this
-    does not bring to a minimum, and all of them where C is infinite, get damped Newton steps one by one: that takes
-    tens of times as long, and is what nearly separated labels need. Equal subsets are solved once. A task whose labels
-    are all alike only pulls w towards that label; the penalty keeps w finite.
+    does not bring to a minimum, as where labels are nearly separated, get Newton steps with Hessians of their own,
+    which takes some twenty times as long; where single precision does not suffice for those, and where C is infinite,
+    they get them one by one. Equal subsets are solved once. A task whose labels are all alike only pulls w towards that
+    label; the penalty keeps w finite.
 
     Parameters
     ----------
@@ -111,17 +113,19 @@ def subset_regressions(
             descent.run(tolerance, max_iterations)
             solutions[block], objective[block], norm[block] = descent.solution, descent.objective, descent.gradient_norm
             iterations[block], converged[block] = descent.iterations, descent.converged
+            for hard in block[~descent.converged].split(max(1, BLOCK_BYTES // (4 * len(shared.binary_features) + 4))):
+                steps = SubsetNewton(shared, chosen[hard], penalty[hard], solutions[hard])
+                steps.run(tolerance, max_iterations)
+                solutions[hard], objective[hard], norm[hard] = steps.solution, steps.objective, steps.gradient_norm
+                iterations[hard] += steps.iterations
+                converged[hard] = steps.converged
         flops = shared.flops
     for place in (~converged).nonzero()[:, 0].tolist():
         members = [task for task, there in zip(tasks, chosen[place].tolist(), strict=True) if there]
-        # From where a descent stopped it is nearer; from zero it is safer, since no example is far off there.
-        for start in (solutions[place], None) if np.isfinite(C) else (None,):
-            one = newton(members, float(penalty[place]), tolerance, max_iterations, start)
-            iterations[place] += one.iterations
-            flops += one.flops
-            converged[place] = one.error <= max(tolerance, 1e-6)
-            if converged[place]:
-                break
+        one = newton(members, float(penalty[place]), tolerance, max_iterations)
         solutions[place], objective[place], norm[place] = one.solution, one.objective, one.gradient_norm
+        iterations[place] += one.iterations
+        converged[place] = one.error <= max(tolerance, 1e-6)
+        flops += one.flops
     order = torch.from_numpy(inverse.reshape(-1)).to(device)
     return Regressions(solutions[order], objective[order], norm[order], iterations[order], converged[order], flops)

@@ -83,6 +83,11 @@ class TaskRows:
         chosen = by_class.gather(2, self.label.long().expand(len(by_class), -1)[..., None])[..., 0]
         return (by_class.logsumexp(dim=2) - chosen).sum(dim=1)
 
+    def curvature(self, output: Tensor) -> Tensor:
+        """Second derivative of a binary task's loss in the output."""
+        share = output.sigmoid()
+        return share * (1 - share)
+
     def hessian(self, output: Tensor, features: Tensor, least: Tensor | None = None) -> Tensor:
         """Second derivative of the summed loss at outputs (E_t * K,), in coordinates with `features` (E_t * K, d).
 
@@ -92,8 +97,7 @@ class TaskRows:
         if self.kind == "regression":
             return (2 / self.offset.shape[1]) * features.T @ features
         if self.kind == "binary":
-            share = output.sigmoid()
-            curvature = share * (1 - share)
+            curvature = self.curvature(output)
             if least is not None:
                 counts = curvature >= least
                 features, curvature = features[counts], curvature[counts]
