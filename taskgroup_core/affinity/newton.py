@@ -24,6 +24,12 @@ class NewtonResult:
     flops: int
 
 
+def relative_step(solution: Tensor, step: Tensor) -> Tensor:
+    """Largest entry of steps (..., d) relative to that of the solutions, or to itself where it is larger."""
+    size, longest = solution.abs().amax(dim=-1), step.abs().amax(dim=-1)
+    return longest / torch.maximum(size, longest).clamp_min(1e-300)
+
+
 def newton(
     tasks: Sequence[TaskRows], penalty: float, tolerance: float, max_iterations: int, start: Tensor | None = None
 ) -> NewtonResult:
@@ -68,7 +74,7 @@ def newton(
         # Without a penalty the Hessian may be singular; the floor bends the step a little, never the minimum.
         hessian.diagonal().add_(max(penalty, 1e-12 * float(hessian.diagonal().max())) + 1e-300)
         step = torch.cholesky_solve(gradient[:, None], torch.linalg.cholesky(hessian))[:, 0]
-        error = float(step.abs().max() / torch.maximum(solution.abs().max(), step.abs().max()).clamp_min(1e-300))
+        error = float(relative_step(solution, step))
         if error <= tolerance or iteration == max_iterations:
             break
         size, slope = 1.0, float(gradient @ step)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -37,9 +38,6 @@ class SharedRows:
         self.whiten = solve_triangular(self.root, eye, upper=False)  # rows: w = u @ whiten, u = w @ root
         self.small_features = [(x @ self.whiten.T).float() for x in self.features]
         self.small_offsets = [offset.float() for offset in self.offsets]
-        binary = [x for task, x in zip(tasks, self.small_features, strict=True) if task.kind == "binary"]
-        self.binary_features = torch.cat([*binary, self.small_features[0][:0]])
-        self.sizes = [x.square().sum(dim=1).float() for x in self.features]
         curved = [
             task.hessian(output.float(), x).flatten()
             for task, output, x in zip(tasks, outputs, self.small_features, strict=True)
@@ -50,6 +48,21 @@ class SharedRows:
         residuals = [task.residual(output[None]) for task, output in zip(tasks, outputs, strict=True)]
         self.gradients = torch.cat([r @ x for r, x in zip(residuals, self.features, strict=True)])  # of summed losses
         self.flops = joint.flops + sum(4 * x.numel() * len(eye) for x in self.features)
+
+    @cached_property
+    def _binary_features(self) -> Tensor:
+        binary = [x for task, x in zip(self.tasks, self.small_features, strict=True) if task.kind == "binary"]
+        return torch.cat([*binary, self.small_features[0][:0]])
+
+    @cached_property
+    def _sizes(self) -> list[Tensor]:
+        return [x.square().sum(dim=1).float() for x in self.features]
+
+    def _with_task(self, member: Tensor) -> tuple[Tensor, ...]:
+        """For each task the subsets that hold it."""
+        task, subset = member.T.nonzero(as_tuple=True)
+        subsets: tuple[Tensor, ...] = subset.split(torch.bincount(task, minlength=len(self.tasks)).tolist())
+        return subsets
 
     def factors(self, member: Tensor, penalty: Tensor) -> Tensor:
         """Cholesky factors in single precision of the subsets' Hessians at the joint solution, (m, d, d)."""
@@ -72,15 +85,14 @@ class SharedRows:
 
     def hessians(self, w: Tensor, member: Tensor, penalty: Tensor) -> Tensor:
         """The subsets' Hessians at their own w, in single precision and coordinates u, with shape (m, d, d)."""
-        own = (self.whiten @ self.whiten.T).float()
+        own = self.curvature[-1].view(self.whiten.shape)  # the penalty's
         total, point = (member.double() @ self.count).float(), (w @ self.root).float()
         hessians = torch.zeros(len(w), *own.shape, device=w.device)
-        curvatures = torch.zeros(len(w), len(self.binary_features), device=w.device)
+        curvatures = torch.zeros(len(w), len(self._binary_features), device=w.device)
         columns = iter(curvatures.split([len(task) for task in self.tasks if task.kind == "binary"], dim=1))
-        for task, matrix, offset, size, chosen in zip(
-            self.tasks, self.small_features, self.small_offsets, self.sizes, member.T, strict=True
+        for task, matrix, offset, size, index in zip(
+            self.tasks, self.small_features, self.small_offsets, self._sizes, self._with_task(member), strict=True
         ):
-            index = chosen.nonzero()[:, 0]
             outputs = torch.addmm(offset, point[index], matrix.T)
             if task.kind == "binary":
                 curvature = task.curvature(outputs)
@@ -92,9 +104,15 @@ class SharedRows:
             self.flops += len(index) * 2 * matrix.numel() * (1 + len(own))
         for hessian, curvature in zip(hessians, curvatures, strict=True):
             counts = curvature.nonzero()[:, 0]
-            features = self.binary_features[counts]
+            features = self._binary_features[counts]
             hessian.addmm_(features.T, curvature[counts, None] * features)
         return hessians.div_(total[:, None, None]).add_(penalty.float()[:, None, None] * own)
+
+    def objective(self, w: Tensor, member: Tensor, penalty: Tensor) -> tuple[Tensor, Tensor]:
+        """Of each subset the mean loss with its penalty at w, with shape (m,), and the gradient, with shape (m, d)."""
+        losses, total = torch.zeros_like(w[:, 0]), member.double() @ self.count
+        gradient = self.gradient(w, member, losses) / total[:, None] + penalty[:, None] * w
+        return losses / total + 0.5 * penalty * w.square().sum(dim=1), gradient
 
     def gradient(self, w: Tensor, member: Tensor, losses: Tensor | None = None) -> Tensor:
         """Gradient of the summed loss, one row a subset, at w (float64) or, in single precision, at u.
@@ -105,9 +123,7 @@ class SharedRows:
         double = w.dtype == torch.float64
         matrices, offsets = (self.features, self.offsets) if double else (self.small_features, self.small_offsets)
         gradient = torch.zeros_like(w)
-        task, subset = member.T.nonzero(as_tuple=True)
-        chosen = subset.split(torch.bincount(task, minlength=len(self.tasks)).tolist())
-        for rows, matrix, offset, index in zip(self.tasks, matrices, offsets, chosen, strict=True):
+        for rows, matrix, offset, index in zip(self.tasks, matrices, offsets, self._with_task(member), strict=True):
             output = torch.addmm(offset, w[index], matrix.T)
             if losses is not None:
                 losses.index_add_(0, index, rows.loss(output))

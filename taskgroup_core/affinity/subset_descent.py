@@ -96,10 +96,9 @@ class Descent:
 
     def _exact(self, trial: Tensor, at: slice | Tensor) -> Tensor:
         """Slope at `trial` in double precision; what is reported is taken from here."""
-        w, losses = trial @ self._shared.whiten, torch.zeros_like(trial[:, 0])
-        gradient = self._shared.gradient(w, self._member[at], losses) / self._total[at] + self._penalty[at] * w
+        w = trial @ self._shared.whiten
+        self.objective[at], gradient = self._shared.objective(w, self._member[at], self._penalty[at, 0])
         self.solution[at], self.gradient_norm[at] = w, gradient.norm(dim=1)
-        self.objective[at] = losses / self._total[at, 0] + 0.5 * self._penalty[at, 0] * w.square().sum(dim=1)
         slope: Tensor = gradient @ self._shared.whiten.T
         return slope
 

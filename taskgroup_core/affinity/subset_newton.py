@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.linalg import cholesky_ex
 
+from taskgroup_core.affinity.newton import relative_step
 from taskgroup_core.affinity.shared_rows import SharedRows
 
 HALVINGS: Final = 20
@@ -33,10 +34,8 @@ class SubsetNewton:
 
     def __init__(self, shared: SharedRows, member: Tensor, penalty: Tensor, start: Tensor) -> None:
         self._shared, self._member, self._penalty = shared, member, penalty
-        self._total = member.double() @ shared.count
-        everything = torch.arange(len(member), device=member.device)
         self.solution = start.clone()
-        self.objective, self._gradient = self._exact(start, everything)
+        self.objective, self._gradient = shared.objective(start, member, penalty)
         self.iterations = torch.zeros(len(member), dtype=torch.int64, device=member.device)
         self.converged = torch.zeros_like(member[:, 0])
 
@@ -54,44 +53,35 @@ class SubsetNewton:
             if not len(at):
                 break
             step, usable = self._steps(at)
-            longest = step.abs().amax(dim=1)
-            error = longest / torch.maximum(self.solution[at].abs().amax(dim=1), longest).clamp_min(1e-300)
-            done = usable & (error <= tolerance)
+            done = usable & (relative_step(self.solution[at], step) <= tolerance)
             self.converged[at] = done
-            active[at] = usable & ~done
+            active[at] = moving = usable & ~done
             if iteration < max_iterations:
-                moving = usable & ~done
                 active[at[moving]] = self._move(at[moving], step[moving])
 
     def _steps(self, at: Tensor) -> tuple[Tensor, Tensor]:
-        """Newton's steps, and which of them can be used."""
+        """Newton's steps, and which of them can be used: they are finite and not uphill."""
         factor, failed = cholesky_ex(self._shared.hessians(self.solution[at], self._member[at], self._penalty[at]))
         downhill = -(self._gradient[at] @ self._shared.whiten.T)
         step = torch.cholesky_solve(downhill.float()[..., None], factor)[..., 0].double() @ self._shared.whiten
-        return step, (failed == 0) & step.isfinite().all(dim=1)
+        slope = (self._gradient[at] * step).sum(dim=1)
+        return step, (failed == 0) & step.isfinite().all(dim=1) & (slope <= 0)
 
     def _move(self, at: Tensor, step: Tensor) -> Tensor:
         """Take the steps, halved until the objective falls by a share of what the slope promises; which were taken."""
         slope = (self._gradient[at] * step).sum(dim=1)
-        taken, size = slope >= 0, 1.0  # a step uphill is not tried
-        uphill = taken.clone()
+        taken, size = torch.zeros_like(slope, dtype=torch.bool), 1.0
         for _ in range(HALVINGS):
             left = (~taken).nonzero()[:, 0]
             if not len(left):
                 break
             chosen = at[left]
             trial = self.solution[chosen] + size * step[left]
-            value, gradient = self._exact(trial, chosen)
+            value, gradient = self._shared.objective(trial, self._member[chosen], self._penalty[chosen])
             falls = value <= self.objective[chosen] + 1e-4 * size * slope[left]
             kept = chosen[falls]
             self.solution[kept], self.objective[kept] = trial[falls], value[falls]
             self._gradient[kept] = gradient[falls]
             taken[left], size = falls, size / 2
-        self.iterations[at[taken & ~uphill]] += 1
-        return taken & ~uphill
-
-    def _exact(self, w: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
-        """Objective and gradient in double precision."""
-        losses, total, penalty = torch.zeros_like(w[:, 0]), self._total[at], self._penalty[at]
-        gradient = self._shared.gradient(w, self._member[at], losses) / total[:, None] + penalty[:, None] * w
-        return losses / total + 0.5 * penalty * w.square().sum(dim=1), gradient
+        self.iterations[at[taken]] += 1
+        return taken

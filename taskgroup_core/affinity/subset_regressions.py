@@ -107,13 +107,15 @@ def subset_regressions(
     converged, flops = torch.zeros(count, dtype=torch.bool, device=device), 0
     if np.isfinite(C):
         shared = SharedRows(tasks, float(penalty.median()))
-        size = max(1, BLOCK_BYTES // (4 * dimension**2))
+        size, room = (max(1, BLOCK_BYTES // (4 * numbers)) for numbers in (dimension**2, int(shared.count.sum())))
         for block in torch.arange(count, device=device).chunk(-(-count // size)):
             descent = Descent(shared, chosen[block], penalty[block])
             descent.run(tolerance, max_iterations)
             solutions[block], objective[block], norm[block] = descent.solution, descent.objective, descent.gradient_norm
             iterations[block], converged[block] = descent.iterations, descent.converged
-            for hard in block[~descent.converged].split(max(1, BLOCK_BYTES // (4 * len(shared.binary_features) + 4))):
+            for hard in block[~descent.converged].split(room):
+                if not len(hard):  # of none a split gives one part still
+                    break
                 steps = SubsetNewton(shared, chosen[hard], penalty[hard], solutions[hard])
                 steps.run(tolerance, max_iterations)
                 solutions[hard], objective[hard], norm[hard] = steps.solution, steps.objective, steps.gradient_norm

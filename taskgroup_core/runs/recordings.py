@@ -45,6 +45,11 @@ class Recording:
 DEBIAN = tuple(Path("data", "debian", f"{table}.parquet") for table in ("nodes", "edges", "communities"))
 
 
+def _with_tuples(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON's lists as the tuples that they were."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in parameters.items()}
+
+
 def _grad_tag_debian(
     parameters: Mapping[str, Any], device: torch.device, checkpoint: Checkpoint, deadline: Deadline
 ) -> RunRecord:
@@ -53,8 +58,7 @@ def _grad_tag_debian(
     from taskgroup_core.runs.experiment import grad_tag_experiment
     from taskgroup_core.runs.grad_tag_parameters import GradTagParameters
 
-    values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in parameters.items()}
-    asked = GradTagParameters(**values)
+    asked = GradTagParameters(**_with_tuples(parameters))
     problem = debian_problem(asked.n_tasks, seed=asked.seed)
     return grad_tag_experiment(problem, asked, device, checkpoint, deadline, data=DEBIAN)
 
@@ -65,7 +69,7 @@ def _transfer_debian(
     from taskgroup_core.problems.debian import TEACHING_TAGS, debian_problem
     from taskgroup_core.runs.transfer_study import TransferParameters, transfer_study
 
-    asked = TransferParameters(**{**parameters, "budgets": tuple(parameters["budgets"])})
+    asked = TransferParameters(**_with_tuples(parameters))
     problem = debian_problem(TEACHING_TAGS, seed=asked.seed)
     return transfer_study(problem, asked, device, data=DEBIAN, checkpoint=checkpoint, deadline=deadline)
 
