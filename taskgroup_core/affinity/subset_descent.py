@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.linalg import solve_triangular
 
+from taskgroup_core.affinity.newton import relative_step
 from taskgroup_core.affinity.shared_rows import SharedRows
 
 PAIRS: Final = 6  # that L-BFGS keeps
@@ -126,5 +127,4 @@ class Descent:
 
     def _error(self, point: Tensor, ahead: Tensor) -> Tensor:
         """Largest entry of the step to come relative to that of the solution, both in coordinates w."""
-        size, step = ((vector @ self._shared.whiten).abs().amax(dim=1) for vector in (point, ahead))
-        return torch.where(step > 0, step / torch.maximum(size, step), 0)
+        return relative_step(point @ self._shared.whiten, ahead @ self._shared.whiten)

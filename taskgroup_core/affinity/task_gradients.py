@@ -16,8 +16,8 @@ from taskgroup_core.affinity.rectifiers import vectorised_rectifiers
 from taskgroup_core.scores import present
 from taskgroup_core.tasks import Task
 from taskgroup_core.training.joint import task_losses
+from taskgroup_core.training.stackable import Named
 
-Named = dict[str, Tensor]
 _FLOATS_AT_ONCE = 2**26  # 256 MiB in float32
 _FLOATS_IN_CACHE = 2**23  # on a CPU, blocks beyond the last cache are slower than a loop
 _ACTIVATIONS = 1024  # a guess of the numbers that one input row leaves behind in a network

@@ -11,7 +11,7 @@ import xarray as xr
 from torch import Tensor
 
 from taskgroup_core.affinity.collected import CollectedAffinity, Window, check_choice, step_size
-from taskgroup_core.affinity.task_gradients import Named, at_once, gradient_flops, task_gradients
+from taskgroup_core.affinity.task_gradients import at_once, gradient_flops, task_gradients
 from taskgroup_core.affinity.trial_steps import gradient_steps, losses_after, optimiser_steps
 from taskgroup_core.errors import InputError
 from taskgroup_core.problems.problem import Problem
@@ -19,6 +19,7 @@ from taskgroup_core.scores import present
 from taskgroup_core.training.joint import Moment
 from taskgroup_core.training.recipe import Recipe
 from taskgroup_core.training.shared_parameters import Shared
+from taskgroup_core.training.stackable import Named
 
 
 class TransferGainAffinity(CollectedAffinity):

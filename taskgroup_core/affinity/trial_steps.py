@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from torch.func import vmap
 
 from taskgroup_core.affinity.dense_layers import changed_outputs
-from taskgroup_core.affinity.task_gradients import Gradients, Named, at_once, losses_of
+from taskgroup_core.affinity.task_gradients import Gradients, at_once, losses_of
 from taskgroup_core.tasks import Task
+from taskgroup_core.training.stackable import Named
 
 
 def losses_after(network: nn.Module, tasks: tuple[Task, ...], moved: Named, inputs: Tensor, labels: Tensor) -> Tensor:
