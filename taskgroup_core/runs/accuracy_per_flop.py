@@ -95,12 +95,19 @@ class HeldOut:
         name = {"kind": self.kind, "metric": self.metric, "estimate": estimate, "group": group}
         return name | cost | merits | {"low": float(each.min()), "high": float(each.max())}
 
-    def beside(self, single_task: FloatArray) -> list[dict[str, Any]]:
-        """The rows of what knows no partner, and of one full training."""
+    def beside(self, single_task: FloatArray, alone: float) -> list[dict[str, Any]]:
+        """The rows of what knows no partner, and of one full training.
+
+        Parameters
+        ----------
+        single_task : f({t}, t) with shape (n,), mean over replicates.
+        alone : operations of training each task on its own, once. The other two know the truth's own levels, which
+            cannot be bought: their rows have no cost.
+        """
         rows = []
-        for name in ("constant", "task mean", "single task"):
+        for name, flops in {"constant": 0.0, "task mean": 0.0, "single task": alone}.items():
             runs = [trivial_predictors(truth, single_task)[name].values for truth in self.truths]
-            rows.append(self.row(name, "trivial", runs, 0, own=True))
+            rows.append(self.row(name, "trivial", runs, flops, own=True))
         once = [one.values for one in self.replicates]
         return [*rows, self.row("one training", "full training", once, self.flops, own=True)]
 

@@ -24,6 +24,7 @@ class EstimatorParameters:
     every : steps between two collections of TAG, transfer gain and cosine.
     samples : N of SCA.
     dimension, C : of GRAD-TAE; it has one meta-initialisation a seed.
+    without : cheap estimators to leave out, as those that cost too much here; the surrogate's prior has to stay.
     size : of BoostMTL's subsets.
     shares : of all pairs, that the surrogate is given; each in (0, 1].
     short : (epochs, batch_size) of the shortened trainings of all pairs.
@@ -42,6 +43,7 @@ class EstimatorParameters:
     samples: int = 100
     dimension: int = 100
     C: float = 0.01
+    without: tuple[str, ...] = ()
     size: int = 3
     shares: tuple[float, ...] = (0.1, 0.2, 0.4, 0.7, 1.0)
     short: tuple[tuple[int, int], ...] = ((3, 1000), (3, 33))

@@ -17,7 +17,7 @@ from taskgroup_core.affinity.pairwise import pairwise_affinity
 from taskgroup_core.matrices import FloatArray, make_affinity
 from taskgroup_core.problems.problem import Problem
 from taskgroup_core.runs.accuracy_per_flop import HeldOut, surrogates
-from taskgroup_core.runs.cheap_estimates import GRAD_TAE, METRICS
+from taskgroup_core.runs.cheap_estimates import IN_UNITS, METRICS
 from taskgroup_core.runs.estimator_parameters import EstimatorParameters
 from taskgroup_core.runs.record import Arrays
 from taskgroup_core.runs.regret import regret_rows
@@ -102,7 +102,8 @@ class EstimatorRows:
             self._from_fewer_trainings(held_out)
         self._surrogates(held_out)
         single = np.mean([np.diag(pairwise_affinity(one[self.two]).values) for one in self._scores(metric, "val")], 0)
-        self.rows += held_out.beside(single)
+        alone = int(self.costs[self.subsets.sum(axis=1) == 1].sum())
+        self.rows += held_out.beside(single, alone)
         self.arrays[f"truth.{kind}.{metric}"] = held_out.replicates.values
         names = [row["estimate"] for row in self.rows[begun:]]
         return {name: self.arrays[key] for name in names if (key := f"estimate.{kind}.{metric}.{name}") in self.arrays}
@@ -111,7 +112,7 @@ class EstimatorRows:
         """Single runs of the cheap estimators, and means of 2, 4, ... of them."""
         for name, runs in self.cheap.items():
             own, cost = "T", "flops"
-            if name == GRAD_TAE:
+            if name in IN_UNITS:
                 own, cost = f"{held_out.kind}.{held_out.metric}", f"{held_out.kind}.flops"
             values, flops = [run[own] for run in runs], float(np.mean([run[cost] for run in runs]))
             size = 1
@@ -119,7 +120,7 @@ class EstimatorRows:
                 starts = range(0, len(runs) - size + 1, size)
                 means = [np.mean(values[start : start + size], axis=0) for start in starts]
                 label = name if size == 1 else f"{name}, mean of {size}"
-                self._add(held_out, label, "cheap", means, size * flops, in_units=name == GRAD_TAE)
+                self._add(held_out, label, "cheap", means, size * flops, in_units=name in IN_UNITS)
                 size *= 2
 
     def _surrogates(self, held_out: HeldOut) -> None:

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from taskgroup_core.errors import InputError
 from taskgroup_core.problems.problem import Problem
 from taskgroup_core.runs.cheap_estimates import CHEAP, METRICS, cheap_estimate
 from taskgroup_core.runs.checkpoint import Checkpoint
 from taskgroup_core.runs.estimator_parameters import EstimatorParameters
-from taskgroup_core.runs.estimator_rows import EstimatorRows
+from taskgroup_core.runs.estimator_rows import PRIOR, EstimatorRows
 from taskgroup_core.runs.provenance import measured, provenance
 from taskgroup_core.runs.record import Arrays, RunRecord
 from taskgroup_core.runs.stages import stages
@@ -55,11 +56,17 @@ def estimator_study(
 
     Raises
     ------
-    InputError : see `EstimatorParameters`, `all_subsets` and the estimators.
+    InputError : an unknown name in `without`, or the surrogate's prior; see `EstimatorParameters`, `all_subsets` and
+        the estimators.
     """
     p, two = parameters, pairs(problem.n_tasks)
+    for name in p.without:
+        if name not in CHEAP or name == PRIOR:
+            left = ", ".join(other for other in CHEAP if other != PRIOR)
+            raise InputError("without", repr(name), f"Use one of {left}.")
+    cheap_names = [name for name in CHEAP if name not in p.without]
     subsets = all_subsets(problem.n_tasks) if p.exhaustive else two
-    total = p.replicates + len(p.short) * p.short_replicates + len(CHEAP) * p.seeds
+    total = p.replicates + len(p.short) * p.short_replicates + len(cheap_names) * p.seeds
     with measured(device) as cost, stages(checkpoint, total, progress) as stage:
 
         def trained(name: str, rows: Subsets, recipe: Recipe, replicates: int) -> list[Arrays]:
@@ -80,7 +87,7 @@ def estimator_study(
                 stage(f"{name} {seed}", partial(cheap_estimate, name, problem, p, seed, device))
                 for seed in range(p.seeds)
             ]
-            for name in CHEAP
+            for name in cheap_names
         }
         judged = EstimatorRows(problem, p, subsets, truth, short, cheap)
         judged.judge()

@@ -1,4 +1,6 @@
 import json
+from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -96,6 +98,32 @@ def test_a_resumed_run_is_the_same_run(problem, record, folder):
     for path in sorted(folder.glob("*.npz"))[::2]:
         path.unlink()
     assert estimator_study(problem, ASKED, CPU, Checkpoint(folder, "key"), progress=False).id == record.id
+
+
+def test_estimators_that_cost_too_much_are_left_out(problem, record, folder):
+    some = replace(ASKED, without=("Gauss-Newton", "SCA"))
+    left = estimator_study(problem, some, CPU, Checkpoint(folder, "key"), progress=False).results["rows"]
+    names = {row["estimate"] for row in record.results["rows"]} - {row["estimate"] for row in left}
+    assert names == {"Gauss-Newton", "Gauss-Newton, mean of 2", "SCA", "SCA, mean of 2"}
+    assert left == [row for row in record.results["rows"] if row["estimate"] not in names]
+    for name in ("GRADTAE", "TAG, validation batch"):
+        with pytest.raises(InputError) as caught:
+            estimator_study(problem, replace(ASKED, without=(name,)), CPU, progress=False)
+        assert caught.value.argument == "without" and "Gauss-Newton" in str(caught.value)
+
+
+def test_no_two_estimators_give_the_same_matrix(record):
+    for kind in ("pairwise", "higher-order"):
+        for metric in ("score", "negative_loss"):
+            single = {name: record.arrays[f"estimate.{kind}.{metric}.{name}"][0] for name in CHEAP}
+            for (one, first), (other, second) in combinations(single.items(), 2):
+                assert np.abs(first - second).max() > 1e-9, (one, other)
+
+
+def test_what_is_told_of_trivial_predictors_cost(problem, record):
+    alone = sum(training_cost(problem, np.eye(4, dtype=bool), ASKED.recipe))
+    costs = {row["estimate"]: row["flops"] for row in record.results["rows"] if row["group"] == "trivial"}
+    assert costs == {"constant": 0, "task mean": 0, "single task": alone} and alone > 0
 
 
 @pytest.mark.parametrize(
