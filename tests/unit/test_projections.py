@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from taskgroup_core.flops import counted
 from taskgroup_core.gradients.factors import FactoredGradients, OuterProducts
 from taskgroup_core.gradients.flat import FlatNetwork
 from taskgroup_core.gradients.kronecker_projection import KroneckerProjection
@@ -191,6 +192,22 @@ def test_the_entries_of_sign_and_sparse_matrices() -> None:
         share = (matrix != 0).double().mean(dim=0)
         assert (share - nonzeros / 7).abs().max() <= 5 * math.sqrt(nonzeros / 7 * (1 - nonzeros / 7) / 7000)
     assert ((matrix_of(make_projection("sparse", flat, 3, 0)) != 0).sum(dim=1) == 3).all()  # no room for four
+
+
+@pytest.mark.parametrize("nonzeros", [1, 4])
+@pytest.mark.parametrize("name", CASES)
+def test_a_sparse_projection_costs_its_entries_only(name: str, nonzeros: int) -> None:
+    flat, inputs, rows, columns = build(name)
+    projection = SparseProjection(flat.n_parameters, 37, 0, nonzeros)
+    entries = nonzeros * flat.n_parameters
+    _, whole = counted(lambda: projection.project(torch.ones(6, flat.n_parameters)))
+    assert whole == 2 * entries * 6
+    parts, _ = counted(lambda: FactoredGradients(flat, inputs[:1])(inputs[rows], columns))
+    # Sums of several products, and no others, are formed by matrix products.
+    sums = [part for part in parts if isinstance(part, OuterProducts) and part.signals.shape[1] > 1]
+    _, forming = counted(lambda: [part.form() for part in sums])
+    _, by_parts = counted(lambda: projection.project_parts(parts))
+    assert by_parts == forming + 2 * entries * len(rows)
 
 
 def products(kind: ProjectionKind, flat: FlatNetwork, u: Tensor, v: Tensor, dimension: int, draws: int) -> Tensor:
