@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from taskgroup_core.errors import InputError
 from taskgroup_core.training.recipe import Recipe
@@ -24,7 +25,7 @@ class EstimatorParameters:
     every : steps between two collections of TAG, transfer gain and cosine.
     samples : N of SCA.
     dimension, C : of GRAD-TAE; it has one meta-initialisation a seed.
-    without : cheap estimators to leave out, as those that cost too much here; the surrogate's prior has to stay.
+    runs : of single cheap estimators where there should not be `seeds`, as for one that costs much; 0 leaves it out.
     size : of BoostMTL's subsets.
     shares : of all pairs, that the surrogate is given; each in (0, 1].
     short : (epochs, batch_size) of the shortened trainings of all pairs.
@@ -43,7 +44,7 @@ class EstimatorParameters:
     samples: int = 100
     dimension: int = 100
     C: float = 0.01
-    without: tuple[str, ...] = ()
+    runs: Mapping[str, int] = field(default_factory=dict)
     size: int = 3
     shares: tuple[float, ...] = (0.1, 0.2, 0.4, 0.7, 1.0)
     short: tuple[tuple[int, int], ...] = ((3, 1000), (3, 33))

@@ -56,17 +56,17 @@ def estimator_study(
 
     Raises
     ------
-    InputError : an unknown name in `without`, or the surrogate's prior; see `EstimatorParameters`, `all_subsets` and
-        the estimators.
+    InputError : an unknown name in `runs`, or none of the surrogate's prior; see `EstimatorParameters`, `all_subsets`
+        and the estimators.
     """
     p, two = parameters, pairs(problem.n_tasks)
-    for name in p.without:
-        if name not in CHEAP or name == PRIOR:
-            left = ", ".join(other for other in CHEAP if other != PRIOR)
-            raise InputError("without", repr(name), f"Use one of {left}.")
-    cheap_names = [name for name in CHEAP if name not in p.without]
+    for name, count in p.runs.items():
+        if name not in CHEAP or count < (name == PRIOR):
+            found, names = f"{count} of {name!r}", ", ".join(CHEAP)
+            raise InputError("runs", found, f"Use 0 or more of {names}; 1 or more of the surrogate's prior, {PRIOR!r}.")
+    runs = {name: p.runs.get(name, p.seeds) for name in CHEAP}
     subsets = all_subsets(problem.n_tasks) if p.exhaustive else two
-    total = p.replicates + len(p.short) * p.short_replicates + len(cheap_names) * p.seeds
+    total = p.replicates + len(p.short) * p.short_replicates + sum(runs.values())
     with measured(device) as cost, stages(checkpoint, total, progress) as stage:
 
         def trained(name: str, rows: Subsets, recipe: Recipe, replicates: int) -> list[Arrays]:
@@ -85,9 +85,10 @@ def estimator_study(
         cheap = {
             name: [
                 stage(f"{name} {seed}", partial(cheap_estimate, name, problem, p, seed, device))
-                for seed in range(p.seeds)
+                for seed in range(count)
             ]
-            for name in cheap_names
+            for name, count in runs.items()
+            if count
         }
         judged = EstimatorRows(problem, p, subsets, truth, short, cheap)
         judged.judge()
