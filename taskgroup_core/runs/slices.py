@@ -10,7 +10,6 @@ import numpy as np
 import torch
 import xarray as xr
 from torch import nn
-from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from tqdm import tqdm
 
 from taskgroup_core.affinity.full_training import FullTraining
@@ -79,14 +78,15 @@ class Slices:
         def compute() -> Arrays:
             seed = derive(self.seed, "meta", k)
             networks, flops = meta_initialisations(self.problem, self.recipe, 1, seed, self.device)
-            return {
-                "theta": parameters_to_vector(networks[0].parameters()).detach().cpu().numpy(),
-                "flops": np.array(flops[0]),
-            }
+            state = networks[0].state_dict().values()
+            # Numbered, because the name of an entry may hold a slash, which no array's name can.
+            stored = {f"state {index}": value.cpu().numpy() for index, value in enumerate(state)}
+            return {**stored, "flops": np.array(flops[0])}
 
         arrays = self.run("meta-initialisations", f"meta-{k}", compute)
         network = self.problem.network(0)
-        vector_to_parameters(torch.tensor(arrays["theta"]), network.parameters())
+        names = network.state_dict().keys()
+        network.load_state_dict({name: torch.tensor(arrays[f"state {index}"]) for index, name in enumerate(names)})
         return network.eval(), int(arrays["flops"])
 
     def estimated(
