@@ -34,7 +34,7 @@ def fine_tuning_path(
     network = deepcopy(start).train()
     weights = list(network.parameters())
     used, labels = labelled_rows(problem, subset)
-    inputs, labels = problem.inputs[used].to(weights[0]), labels.to(weights[0].device)
+    inputs, labels = problem.inputs[used].to(weights[0].device), labels.to(weights[0].device)
     tasks, columns = tuple(problem.tasks[task] for task in subset), problem.columns(subset).to(inputs.device)
     optimiser = torch.optim.Adam(weights, rate)
     for step in range(steps):

@@ -169,9 +169,10 @@ class _Expansion:
     def _errors(self, subset: list[int], direction: Tensor, scales: list[float]) -> Errors:
         """RSS of orders 0, 1 and 2 at theta* + scale x direction, with shape (scales, 3)."""
         used, labels = labelled_rows(self.problem, subset)
-        inputs, columns = self.problem.inputs[used].to(self.theta), self.problem.columns(subset).to(self.theta.device)
+        place = self.theta.device
+        inputs, columns = self.problem.inputs[used].to(place), self.problem.columns(subset).to(place)
         sizes = torch.tensor([self.problem.tasks[task].n_outputs for task in subset])
-        known = present(labels).repeat_interleave(sizes, dim=1).to(self.theta.device)
+        known = present(labels).repeat_interleave(sizes, dim=1).to(place)
         rows = []
         with torch.no_grad():
             # The derivatives along a line scale with it: they are needed once.
@@ -186,7 +187,7 @@ class _Expansion:
 
     def flops(self) -> dict[str, int]:
         """Operations per input of a forward pass and of the expansions of order 1 and 2, for all outputs at once."""
-        row = self.problem.inputs[:1].to(self.theta)
+        row = self.problem.inputs[:1].to(self.theta.device)
         with torch.no_grad():
             forward = count_flops(lambda: self.flat(self.theta, row))
             first = count_flops(lambda: directional_derivative(self.flat, row, self.theta))

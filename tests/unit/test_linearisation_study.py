@@ -1,6 +1,9 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.nn.utils import parameters_to_vector
 
 from taskgroup_core.errors import InputError
@@ -44,6 +47,17 @@ def test_the_expansion_of_a_linear_network_is_the_network():
     for name in (*WAYS, "end_error"):
         assert arrays[name][..., 0].min() > 1e-6
         assert arrays[name][..., 1:].max() < 1e-10  # float32: a rounding error is 1e-7 of an output
+
+
+def test_token_ids_reach_an_embedding_as_integers():
+    base = small_problem("linear")
+
+    def build():
+        return nn.Sequential(nn.Embedding(2, 3), nn.Flatten(), nn.Linear(18, 4))
+
+    arrays = linearisation_study(replace(base, inputs=(base.inputs > 0).long(), build=build), ASKED, CPU).arrays
+    for way in WAYS:
+        assert np.isfinite(arrays[way]).all()
 
 
 def test_the_end_of_fine_tuning_is_that_of_fit(record):
