@@ -71,7 +71,7 @@ class SharedRows:
         total = member.double() @ self.count
         ends = bags.cumsum(0) - 1
         index = torch.full((int(bags.sum()),), len(self.tasks), device=member.device)
-        weight = torch.empty(len(index), device=member.device)
+        weight = torch.empty(len(index), dtype=torch.float32, device=member.device)
         place = torch.arange(len(subset), device=member.device) + subset
         index[place], weight[place], weight[ends] = task, (1 / total[subset]).float(), penalty.float()
         hessians = embedding_bag(index, self.curvature, ends - bags + 1, mode="sum", per_sample_weights=weight)
@@ -79,7 +79,7 @@ class SharedRows:
         factor: Tensor
         factor, failed = cholesky_ex(hessians.view(-1, dimension, dimension))
         # Beyond single precision: the joint Hessian, which is the identity here, still gives a descent direction.
-        factor[failed > 0] = torch.eye(dimension, device=factor.device)
+        factor[failed > 0] = torch.eye(dimension, dtype=factor.dtype, device=factor.device)
         self.flops += len(member) * (dimension**3 // 3) + len(index) * 2 * dimension**2
         return factor
 
@@ -87,8 +87,8 @@ class SharedRows:
         """The subsets' Hessians at their own w, in single precision and coordinates u, with shape (m, d, d)."""
         own = self.curvature[-1].view(self.whiten.shape)  # the penalty's
         total, point = (member.double() @ self.count).float(), (w @ self.root).float()
-        hessians = torch.zeros(len(w), *own.shape, device=w.device)
-        curvatures = torch.zeros(len(w), len(self._binary_features), device=w.device)
+        hessians = own.new_zeros(len(w), *own.shape)
+        curvatures = own.new_zeros(len(w), len(self._binary_features))
         columns = iter(curvatures.split([len(task) for task in self.tasks if task.kind == "binary"], dim=1))
         for task, matrix, offset, size, index in zip(
             self.tasks, self.small_features, self.small_offsets, self._sizes, self._with_task(member), strict=True

@@ -89,7 +89,7 @@ class GaussianProjection(DenseProjection):
     """
 
     def _draw(self, generator: torch.Generator) -> Tensor:
-        return torch.randn(BLOCK, self.n_parameters, generator=generator)
+        return torch.randn(BLOCK, self.n_parameters, generator=generator, dtype=torch.float32)
 
 
 class RademacherProjection(DenseProjection):

@@ -48,7 +48,7 @@ class HashedWords:
 
     def encode(self, texts: Sequence[Rendered], sentences: tuple[str, str]) -> Tensor:
         """See `TextEncoder`."""
-        vectors = torch.zeros(len(texts), 3, self.dimension)
+        vectors = torch.zeros(len(texts), 3, self.dimension, dtype=torch.float32)
         for row, one in zip(vectors, texts, strict=True):
             pieces = [one.text, *(" ".join(one.text[start:end] for start, end in one.spans[s]) for s in sentences)]
             for vector, piece in zip(row, pieces, strict=True):

@@ -153,7 +153,8 @@ class _Expansion:
             for start in (self.network, None)
         ]
         displacements = [end.detach() - self.theta for end in ends]
-        random = torch.randn(len(self.theta), generator=torch_generator(seed, "direction")).to(self.theta)
+        generator = torch_generator(seed, "direction")
+        random = torch.randn(len(self.theta), generator=generator, dtype=torch.float32).to(self.theta)
         return {
             "path": path,
             "straight": self._on_a_line(subset, displacements[0]),
