@@ -32,6 +32,19 @@ def test_pairwise_affinity_reads_the_target_off_each_pair():
         assert affinity.values[i, j] == row[i] and affinity.values[j, i] == row[j]
 
 
+def test_copies_of_a_pair_count_as_their_mean_in_any_order():
+    subsets = np.concatenate([pairs(6), pairs(6)[3:12], pairs(6)[:5]])
+    scores = random_scores(subsets)
+    affinity = pairwise_affinity(scores).values
+    for i in range(6):
+        for j in range(6):
+            pair = np.isin(range(6), (i, j))
+            copies = scores.values[(subsets == pair).all(axis=1)]
+            assert affinity[i, j] == pytest.approx(copies[:, i].mean())
+    turned = scores[np.random.default_rng(1).permutation(len(subsets))]
+    assert np.allclose(pairwise_affinity(turned).values, affinity, rtol=1e-15)
+
+
 def test_higher_order_affinity_is_equation_1():
     subsets = sample_subsets(6, 3, 40, seed=1)
     scores = random_scores(subsets)
