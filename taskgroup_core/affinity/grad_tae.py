@@ -64,7 +64,8 @@ class GradTAE(GradTaePresets):
     intercept : None, or "fitted and dropped" for one that is fitted along (binary tasks only) and then forgotten.
     fit_share : only the first share of a subset's rows is fitted, task after task; below 1 the last tasks hardly count.
     frozen_heads : throw the update of the child module away that was registered last (of SIGN: the last perceptron).
-    solution_norm : rescale every update to this share of |theta*|; None leaves its length to the regression.
+    solution_norm : rescale every update to this share of |theta*|; None leaves its length to the regression. A length L
+        is the share L / |theta*|, which differs between meta-initialisations.
 
     Attributes
     ----------

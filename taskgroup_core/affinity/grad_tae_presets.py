@@ -56,7 +56,8 @@ class GradTaePresets(EnsembleEstimate):
         ----------
         problem, meta : as of `GradTAE`.
         given : its other parameters, and settings that are to be different. The code for texts and images rescales
-            the update, to 0.1 of the parameters' norm or to length 2: `solution_norm`.
+            the update: to 0.1 of the parameters' norm, which is `solution_norm` = 0.1, or to length 2, which is
+            `solution_norm` = 2 / |theta*| where `meta` is one network (each has a norm of its own).
 
         Deviations
         ----------
