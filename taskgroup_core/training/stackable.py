@@ -12,7 +12,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.func import functional_call, stack_module_state, vmap
 from torch.nn.modules.dropout import _DropoutNd
 
-from taskgroup_core.seeds import seeded
+from taskgroup_core.seeds import seeded, torch_generator
 from taskgroup_core.training.stacked_layers import MaskSource, use_stacked_layers
 
 Named = dict[str, Tensor]
@@ -85,19 +85,30 @@ def why_not_stackable(networks: Sequence[nn.Module], inputs: Tensor, evaluation:
     inputs : a few inputs, with shape (rows, ...).
     evaluation : whether a pass in evaluation mode must be the same too.
     """
-    reasons = (_why_not_in_mode(networks, inputs, training) for training in ([True, False] if evaluation else [True]))
-    return next((reason for reason in reasons if reason is not None), None)
+    reason = _why_not_in_mode(networks, inputs, True, MaskSource())
+    if reason is None and draws_elsewhere(networks[0], inputs):
+        reason = _why_not_in_mode(networks, inputs, True)
+    if reason is None and evaluation:
+        reason = _why_not_in_mode(networks, inputs, False)
+    return reason
 
 
-def _why_not_in_mode(networks: Sequence[nn.Module], inputs: Tensor, training: bool) -> str | None:
+def _why_not_in_mode(
+    networks: Sequence[nn.Module], inputs: Tensor, training: bool, masks: MaskSource | None = None
+) -> str | None:
     copies = [copy.deepcopy(network).train(training) for network in networks]
+    if masks is not None:
+        masks.generators, masks.lengths = [torch_generator(0, "probe") for _ in copies], [len(inputs)] * len(copies)
     try:
         parameters, buffers = stack_module_state(copies)
         with seeded(0, "probe"):
-            outputs = stacked_forward(copies[0], "same")(parameters, buffers, inputs.expand(len(copies), *inputs.shape))
+            forward = stacked_forward(copies[0], "same", masks)
+            outputs = forward(parameters, buffers, inputs.expand(len(copies), *inputs.shape))
         together = _trace(outputs, parameters.values(), buffers.values(), len(copies))
     except Exception as error:  # whatever a user's module raises under vmap is a reason not to stack it
         return str(error).strip().split("\n")[0]
+    if masks is not None and draws_elsewhere(networks[0], inputs):
+        return None  # numbers of two streams in a stack, and of one alone: only torch's own layers can be compared
     alone = []
     for network in copies:
         with seeded(0, "probe"):
@@ -113,7 +124,9 @@ def rows_mix(network: nn.Module, inputs: Tensor) -> bool:
     """Whether in training mode the outputs of some rows, or the buffers, depend on which other rows are there.
 
     Batch norm and attention over the batch do; then no row may be added to fill a batch up. So may modules that
-    are random in another way than by a dropout layer: what cannot be told is taken to mix.
+    are random in another way than by a dropout layer: what cannot be told is taken to mix. So is a dropout layer that
+    reads a tensor whose first axis is not the rows, as with time steps first: which part of its mask belongs to the
+    rows that were added could not be told.
 
     Parameters
     ----------
@@ -123,17 +136,25 @@ def rows_mix(network: nn.Module, inputs: Tensor) -> bool:
     if bool((inputs == inputs[:1]).all()):
         return True
 
-    def after(rows: Tensor) -> tuple[Tensor, Tensor]:
-        probe = copy.deepcopy(network).train()
+    def after(rows: Tensor) -> tuple[bool, list[Tensor], Tensor]:
+        """Whether dropout and outputs have rows first, what they are for the first rows, and the buffers."""
+        probe, seen = copy.deepcopy(network).train(), []
         for module in probe.modules():
             if isinstance(module, _DropoutNd):
-                module.eval()
+                module.eval()  # its output is then its input
+            if type(module) is nn.Dropout:
+                module.register_forward_hook(lambda _module, _inputs, output: seen.append(output.clone()))
         with torch.no_grad():
-            outputs = probe(rows)[: len(inputs)]
-        return outputs, _flat(probe.buffers())
+            seen.append(probe(rows))
+        rows_first = all(tensor.shape[:1] == rows.shape[:1] for tensor in seen)
+        return rows_first, [tensor[: len(inputs)] for tensor in seen if rows_first], _flat(probe.buffers())
 
-    alone, filled = after(inputs), after(torch.cat([inputs, inputs[:1], inputs[:1]]))
-    return not all(_agree(one, other, alone[0].dtype) for one, other in zip(alone, filled, strict=True))
+    first, alone, buffers = after(inputs)
+    still, filled, others = after(torch.cat([inputs, inputs[:1], inputs[:1]]))
+    if not (first and still and len(alone) == len(filled)):
+        return True
+    pairs = zip([*alone, buffers], [*filled, others], strict=True)
+    return not all(_agree(one, other, alone[-1].dtype) for one, other in pairs)
 
 
 def draws_elsewhere(network: nn.Module, inputs: Tensor) -> bool:

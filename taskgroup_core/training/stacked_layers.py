@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.nn.functional import prelu
 
+from taskgroup_core.errors import InputError
+
 _IN_CACHE = 2**18  # numbers
 
 
@@ -21,7 +23,8 @@ class MaskSource:
     Attributes
     ----------
     generators : one for each of the networks that are computed next, on their device.
-    lengths : rows that count in the batch of each; no mask is drawn for rows that only fill it up.
+    lengths : rows that count in the batch of each; no mask is drawn for rows that only fill it up. Where they differ,
+        every dropout layer must read a tensor whose first axis is the rows (see `rows_mix`).
     """
 
     generators: Sequence[torch.Generator] = ()
@@ -33,7 +36,7 @@ class _Masks(Function):
 
     @staticmethod
     def forward(values: Tensor, p: float, source: MaskSource) -> Tensor:
-        raise NotImplementedError("only meant for vmap")
+        raise NotImplementedError("a dropout layer reads a tensor that does not depend on the network")
 
     @staticmethod
     def setup_context(ctx: Any, _inputs: Any, output: Any) -> None:
@@ -41,12 +44,18 @@ class _Masks(Function):
 
     @staticmethod
     def vmap(_info: Any, in_dims: Any, values: Tensor, p: float, source: MaskSource) -> tuple[Tensor, int]:
-        masks = torch.zeros_like(values.movedim(in_dims[0], 0), memory_format=torch.contiguous_format)
-        filled = max(source.lengths) == masks.shape[1]  # else the first axis is no batch, and has nothing filled up
-        if masks.is_cuda:
-            return masks.bernoulli_(1 - p, generator=source.generators[0]).div_(1 - p), 0
-        for mask, generator, length in zip(masks, source.generators, source.lengths, strict=True):
-            (mask[:length] if filled else mask).bernoulli_(1 - p, generator=generator)
+        values, lengths = values.movedim(in_dims[0], 0), source.lengths
+        if values.is_cuda:
+            return torch.empty_like(values).bernoulli_(1 - p, generator=source.generators[0]).div_(1 - p), 0
+        filled = min(lengths) < max(lengths)
+        if filled and values.shape[1:2] != (max(lengths),):
+            found = f"a dropout layer that reads {values.shape[1:2]} rows of a batch of {max(lengths)}"
+            raise InputError("problem", found, "Train one network at a time: use a budget of 1.")
+        masks = torch.zeros_like(values)
+        for mask, value, generator, length in zip(masks, values, source.generators, lengths, strict=True):
+            # In a tensor laid out as the network's own would be: torch draws in the order of the memory.
+            drawn = torch.empty_like(value[:length] if filled else value).bernoulli_(1 - p, generator=generator)
+            (mask[:length] if filled else mask).copy_(drawn)
         return masks.div_(1 - p), 0
 
 
@@ -90,8 +99,10 @@ class _RectifiedUnderVmap(Function):
     def setup_context(ctx: Any, _inputs: Any, output: Any) -> None: ...
 
     @staticmethod
-    def vmap(_info: Any, in_dims: Any, values: Tensor, slopes: Tensor) -> tuple[Tensor, int]:
-        return _Rectified.apply(values.movedim(in_dims[0], 0).contiguous(), slopes.movedim(in_dims[1], 0)), 0
+    def vmap(info: Any, in_dims: Any, values: Tensor, slopes: Tensor) -> tuple[Tensor, int]:
+        # Without an axis where the tensor is the same for every network.
+        values = values.expand(info.batch_size, *values.shape) if in_dims[0] is None else values.movedim(in_dims[0], 0)
+        return _Rectified.apply(values.contiguous(), slopes.movedim(in_dims[1], 0)), 0
 
 
 class _StackedPReLU(nn.PReLU):

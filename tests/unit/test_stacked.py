@@ -11,7 +11,7 @@ from taskgroup_core.errors import InputError
 from taskgroup_core.models.sign import Sign
 from taskgroup_core.problems.problem import Problem
 from taskgroup_core.tasks import Task
-from taskgroup_core.training.fit import fit, training_flops
+from taskgroup_core.training.fit import fit, labelled_rows, training_flops
 from taskgroup_core.training.recipe import Recipe
 from taskgroup_core.training.stack_plan import plan_stacks
 from taskgroup_core.training.stackable import NotStackedWarning, bytes_per_network, rows_mix, why_not_stackable
@@ -192,6 +192,106 @@ def test_dropout_masks_are_those_of_a_network_alone(batch_size):
     assert first.losses != second.losses
 
 
+class Dropping(nn.Module):
+    """Dropout on what `arrange` makes of time steps; `back` makes rows first of it again."""
+
+    def __init__(self, arrange, back, p, n_steps=5):
+        super().__init__()
+        self.enter, self.heads = nn.Linear(6, n_steps * 3), nn.Linear(n_steps * 3, 4)
+        self.arrange, self.back, self.dropout = arrange, back, nn.Dropout(p)
+
+    def forward(self, x):
+        steps = self.arrange(torch.tanh(self.enter(x)).unflatten(1, (-1, 3)))
+        return self.heads(self.back(self.dropout(steps)).flatten(1))
+
+
+def steps_first(steps):
+    return steps.transpose(0, 1)
+
+
+def steps_first_in_order(steps):
+    return steps.transpose(0, 1).contiguous()
+
+
+def folded(steps):
+    return steps.reshape(-1, 3)
+
+
+def unfolded(rows):
+    return rows.unflatten(0, (-1, 5))
+
+
+def turned(steps):
+    return steps.flip(0)
+
+
+def sideways(steps):
+    """Rows first, but not in memory."""
+    return steps.transpose(1, 2)
+
+
+@pytest.mark.parametrize(
+    ("arrange", "back", "mix"),
+    [
+        (steps_first, steps_first, True),
+        (steps_first_in_order, steps_first, True),
+        (folded, unfolded, True),
+        (turned, turned, True),
+        (sideways, sideways, False),
+    ],
+)
+def test_dropout_on_tensors_whose_first_axis_is_not_the_rows(arrange, back, mix):
+    problem = double(small_problem(), partial(Dropping, arrange, back, 0.5))
+    assert rows_mix(problem.network(0), problem.inputs[:8]) == mix
+    assert_stacked_is_alone(problem, Recipe(epochs=2, batch_size=64))
+
+
+def test_dropout_that_hardly_drops_zeroes_no_time_steps():
+    problem = small_problem()
+    rows = len(labelled_rows(problem, range(4))[0])  # as many time steps as rows in the longest batch
+    problem = double(problem, partial(Dropping, steps_first, steps_first, 1e-7, rows))
+    assert_stacked_is_alone(problem, Recipe(epochs=2, batch_size=1000))
+
+
+class Gated(nn.Module):
+    """Applies a layer to a tensor that is the same for every network."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.enter, self.layer = nn.Linear(6, 4), layer()
+
+    def forward(self, x):
+        return self.enter(x) * self.layer(-torch.ones(4, dtype=x.dtype))
+
+
+class Late(nn.Linear):
+    """Its dropout sees rows in large batches only."""
+
+    def __init__(self):
+        super().__init__(6, 4)
+        self.dropout = nn.Dropout(0.5)
+
+    def forward(self, x):
+        return super().forward(self.dropout(x) if len(x) < 20 else self.dropout(x.T).T)
+
+
+def test_dropout_on_a_tensor_without_networks_is_trained_alone_and_says_so():
+    problem = replace(small_problem(), build=partial(Gated, partial(nn.Dropout, 0.5)))
+    with pytest.warns(NotStackedWarning, match="a dropout layer reads a tensor that does not depend on the network"):
+        fitted = fit_many(problem, SUBSETS, QUICK, SEEDS, "cpu")
+    for subset, seed, run in zip(SUBSETS, SEEDS, fitted, strict=True):
+        assert run.losses == fit(problem, subset, QUICK, seed, "cpu").losses
+
+
+def test_a_rectifier_on_a_tensor_without_networks_is_stacked():
+    assert_stacked_is_alone(double(small_problem(), partial(Gated, nn.PReLU)))
+
+
+def test_a_dropout_layer_that_surprises_in_training_is_an_error():
+    with pytest.raises(InputError, match="Train one network at a time"):
+        fit_many(replace(small_problem(), build=Late), SUBSETS, Recipe(epochs=1), SEEDS, "cpu")
+
+
 class Shaken(nn.Linear):
     """Random by other means than a dropout layer."""
 
@@ -199,9 +299,16 @@ class Shaken(nn.Linear):
         return super().forward(nn.functional.dropout(x, 0.5, self.training))
 
 
-def test_other_randomness_is_repeatable_and_apart_in_every_network():
-    problem = replace(small_problem(), build=partial(Shaken, 6, 4))
-    first, second = (fit_many(problem, [[0], [0]], QUICK, [1, 1], "cpu") for _ in range(2))
+def shaken_twice():
+    return nn.Sequential(nn.Linear(6, 6), nn.Dropout(0.5), Shaken(6, 4))
+
+
+@pytest.mark.parametrize("module", [partial(Shaken, 6, 4), shaken_twice])
+def test_other_randomness_is_repeatable_and_apart_in_every_network(module):
+    problem = replace(small_problem(), build=module)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", NotStackedWarning)
+        first, second = (fit_many(problem, [[0], [0]], QUICK, [1, 1], "cpu") for _ in range(2))
     assert [run.losses for run in first] == [run.losses for run in second]
     assert first[0].losses != first[1].losses, "same seed and subset, so that only the draws can differ"
 
