@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 from taskgroup_core.device import describe_device, resolve_device
 from taskgroup_core.errors import DataError
+from taskgroup_core.problems.catalogue import find_dataset
+from taskgroup_core.problems.registry import DataFile, file_sha256, locate
 from taskgroup_core.runs import recordings
 from taskgroup_core.runs.checkpoint import Checkpoint, Deadline
 from taskgroup_core.runs.hashes import code_hash, modules_behind
@@ -51,9 +53,21 @@ def basis(recording: Recording) -> dict[str, Any]:
     modules = {file for entry in recording.entries for file in modules_behind(PACKAGE, entry)} - _KEEPERS
     return {
         "code": code_hash(PACKAGE, modules),
-        "data": data_hashes(recording.data),
+        "data": data_hashes(recording.data) | {name: _known(name).sha256 for name in recording.official},
         "parameters": json_hash(to_json(recording.parameters, "parameters")),
     }
+
+
+def _known(name: str) -> DataFile:
+    """The registry's entry of "DATA SET/FILE"."""
+    dataset, _, file = name.partition("/")
+    return find_dataset(dataset).file(file)
+
+
+def _check_official(name: str) -> None:
+    path = locate(find_dataset(name.partition("/")[0]), _known(name).name)
+    if file_sha256(path) != _known(name).sha256:
+        raise DataError(str(path), "not the official file: another checksum", "Remove it and fetch it again.")
 
 
 def plan(folder: Path | str = RECORDED) -> list[PlanRow]:
@@ -93,7 +107,7 @@ def record(
     ------
     OutOfTime : unfinished after `minutes`.
     InputError : unknown name or device, or finished slices of a run with other code, data or parameters.
-    DataError : a data file that is not there, or a damaged slice.
+    DataError : a data file that is not there, one that is not the official one, or a damaged slice.
     """
     recording, folder = recordings.find(name), Path(out)
     deadline = Deadline(minutes)
@@ -103,6 +117,8 @@ def record(
         tell(f"{name}: {row.reason}; nothing to do (--restart records it again)")
         return folder / f"{name}.json"
     rests_on = basis(recording)
+    for file in recording.official:
+        _check_official(file)
     # Slices from a CPU and from a GPU differ in their last digits, so they never make one record together.
     checkpoint = Checkpoint(folder / f"{name}.partial", json_hash([rests_on, where.type]), restart)
     tell(

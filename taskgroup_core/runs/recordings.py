@@ -28,6 +28,8 @@ class Recording:
     minutes, memory_gib, flops : what it costs on an H100: estimates, until a record says what it took.
     entries : the modules that compute it: the record is stale when one of them, or one they import, has changed.
     run : computes the record from parameters, device, checkpoint and deadline; raises `OutOfTime` between slices.
+    official : further files that it reads, as "DATA SET/FILE", which do not come with the project: to record it they
+        have to be in the data folder, with the checksums that the project knows.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Recording:
     flops: float
     entries: tuple[str, ...]
     run: Callable[[Mapping[str, Any], torch.device, Checkpoint, Deadline], RunRecord]
+    official: tuple[str, ...] = ()
 
 
 DEBIAN = tuple(Path("data", "debian", f"{table}.parquet") for table in ("nodes", "edges", "communities"))
@@ -72,6 +75,21 @@ def _transfer_debian(
     asked = TransferParameters(**_with_tuples(parameters))
     problem = debian_problem(TEACHING_TAGS, seed=asked.seed)
     return transfer_study(problem, asked, device, data=DEBIAN, checkpoint=checkpoint, deadline=deadline)
+
+
+def _transfer_dblp(
+    parameters: Mapping[str, Any], device: torch.device, checkpoint: Checkpoint, deadline: Deadline
+) -> RunRecord:
+    from taskgroup_core.problems.registry import locate
+    from taskgroup_core.problems.snap_graphs import DATASETS, GRAPHS, snap_problem
+    from taskgroup_core.runs.transfer_study import TransferParameters, transfer_study
+
+    given = _with_tuples(parameters)
+    problem = snap_problem("dblp", n_tasks=given.pop("n_tasks"), seed=given["seed"])
+    files = [locate(DATASETS[0], file) for file in (GRAPHS["dblp"].edges, GRAPHS["dblp"].communities)]
+    return transfer_study(
+        problem, TransferParameters(**given), device, data=files, checkpoint=checkpoint, deadline=deadline
+    )
 
 
 RECORDINGS: tuple[Recording, ...] = (
@@ -109,9 +127,22 @@ RECORDINGS: tuple[Recording, ...] = (
         data=DEBIAN,
         minutes=5,
         memory_gib=40,
-        flops=1.5e15,
+        flops=3.4e15,
         entries=("taskgroup_core.runs.transfer_study", "taskgroup_core.problems.debian"),
         run=_transfer_debian,
+    ),
+    Recording(
+        name="transfer_dblp_paper",
+        title="Every subset of the eight largest communities of DBLP trained three times, with the paper's network",
+        chapter="05",
+        parameters={"n_tasks": 8, "budgets": [100], "replicates": 3, "batch_size": 1000, "seed": 0},
+        data=(),
+        minutes=5,
+        memory_gib=40,
+        flops=3.1e15,
+        entries=("taskgroup_core.runs.transfer_study", "taskgroup_core.problems.snap_graphs"),
+        run=_transfer_dblp,
+        official=("snap/com-dblp.ungraph.txt.gz", "snap/com-dblp.top5000.cmty.txt.gz"),
     ),
 )
 

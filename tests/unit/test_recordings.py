@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from taskgroup_core.errors import InputError
+from taskgroup_core.errors import DataError, InputError
 from taskgroup_core.runs import recorder, recordings
 from taskgroup_core.runs.checkpoint import OutOfTime
 from taskgroup_core.runs.hashes import modules_behind
@@ -167,6 +167,28 @@ def test_the_registry_is_sound() -> None:
         assert behind and all(behind)
         for path in recording.data:
             assert (ROOT / path).is_file(), f"{recording.name} reads {path}, which is not there"
+
+
+def test_official_files_are_checked_before_and_known_without_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "snap/com-dblp.top5000.cmty.txt.gz"
+    use(monkeypatch, replace(tiny(), official=(name,)))
+    monkeypatch.setenv("TASKGROUP_DATA", str(tmp_path / "data"))
+    assert only_row(tmp_path) == ("missing", "not recorded yet")
+    with pytest.raises(DataError, match="taskgroup data fetch snap com-dblp"):
+        record("tiny", tmp_path, "cpu")
+    file = tmp_path / "data" / name
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"something else")
+    with pytest.raises(DataError, match="not the official file"):
+        record("tiny", tmp_path, "cpu")
+    assert not tiny_recording.COMPUTED
+    monkeypatch.setattr(recorder, "file_sha256", lambda _: recorder._known(name).sha256)
+    stored = load(record("tiny", tmp_path, "cpu").parent, "tiny")
+    assert stored.provenance["basis"]["data"][name].startswith("6b23675b")
+    file.unlink()
+    assert only_row(tmp_path)[0] == "present"
 
 
 def test_a_run_that_fails_keeps_its_slices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
