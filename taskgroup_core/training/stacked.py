@@ -70,18 +70,15 @@ def _prepare(
     return NetworkStack(problem, runs, networks, recipe, mix)
 
 
-def _train(stack: NetworkStack, draws: bool) -> float:
-    """Train a stack and return the seconds that took; `draws`: it uses torch's global generators."""
+def _train(stack: NetworkStack, problem: Problem, recipe: Recipe, draws: bool) -> list[Fitted]:
+    """Train a stack; `draws`: it uses torch's global generators."""
     begun = time.perf_counter()
     if draws:
         with seeded(stack.runs[0].seed, "stack", *chain.from_iterable((run.seed, *run.members) for run in stack.runs)):
             stack.train()
     else:
         stack.train()
-    return time.perf_counter() - begun
-
-
-def _fitted(problem: Problem, stack: NetworkStack, recipe: Recipe, seconds: float) -> list[Fitted]:
+    seconds = time.perf_counter() - begun
     if stack.validation is not None:
         stack.validation.check()
     curves, of_validation = (_by_network(history, stack) for history in (stack.losses, stack.validation_losses))
@@ -136,10 +133,11 @@ def fit_each(
             bar.update()
         if together:
             prepared = (_prepare(problem, [runs[p] for p in stack], recipe, place, start, mix) for stack in together)
-            trained = side_by_side(prepared, partial(_train, draws=draws), threads)
-            for positions, (stack, seconds) in zip(together, trained, strict=True):
-                yield from zip(positions, _fitted(problem, stack, recipe, seconds), strict=True)
-                bar.update(len(positions))
+            train = partial(_train, problem=problem, recipe=recipe, draws=draws)
+            positions = chain.from_iterable(together)
+            for fitted in chain.from_iterable(side_by_side(prepared, train, threads)):
+                yield next(positions), fitted
+                bar.update()
 
 
 def fit_many(

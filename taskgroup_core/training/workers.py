@@ -14,8 +14,8 @@ J = TypeVar("J")
 R = TypeVar("R")
 
 
-def side_by_side(jobs: Iterable[J], run: Callable[[J], R], threads: int) -> Iterator[tuple[J, R]]:
-    """Run jobs in threads of one core each, and yield them with their results, in order.
+def side_by_side(jobs: Iterable[J], run: Callable[[J], R], threads: int) -> Iterator[R]:
+    """Run jobs in threads of one core each, and yield their results, in order; no job is kept that has been run.
 
     Small operations gain little from several cores each, while torch lets go of Python's lock in all of them.
 
@@ -26,21 +26,20 @@ def side_by_side(jobs: Iterable[J], run: Callable[[J], R], threads: int) -> Iter
     threads : how many jobs run at a time; 1 runs them in the calling thread, with all of torch's threads.
     """
     if threads == 1:
-        yield from ((job, run(job)) for job in jobs)
+        yield from map(run, jobs)  # which holds no job, as the variable of a loop would, while the next is made
         return
     before = torch.get_num_threads()
-    waiting: deque[tuple[J, Future[R]]] = deque()
+    waiting: deque[Future[R]] = deque()
     with ThreadPoolExecutor(threads, initializer=partial(torch.set_num_threads, 1)) as pool:
         try:
             for job in jobs:
-                waiting.append((job, pool.submit(run, job)))
+                waiting.append(pool.submit(run, job))
+                del job
                 if len(waiting) > threads:
-                    done, result = waiting.popleft()
-                    yield done, result.result()
+                    yield waiting.popleft().result()
             while waiting:
-                done, result = waiting.popleft()
-                yield done, result.result()
+                yield waiting.popleft().result()
         finally:
-            for _, future in waiting:
+            for future in waiting:
                 future.cancel()
             torch.set_num_threads(before)  # the threads' own setting changed that of the linear algebra library too

@@ -1,4 +1,6 @@
+import gc
 import warnings
+import weakref
 from dataclasses import replace
 from functools import partial
 
@@ -11,7 +13,9 @@ from taskgroup_core.errors import InputError
 from taskgroup_core.models.sign import Sign
 from taskgroup_core.problems.problem import Problem
 from taskgroup_core.tasks import Task
+from taskgroup_core.training import stacked
 from taskgroup_core.training.fit import fit, labelled_rows, training_flops
+from taskgroup_core.training.network_stack import NetworkStack
 from taskgroup_core.training.recipe import Recipe
 from taskgroup_core.training.stack_plan import plan_stacks
 from taskgroup_core.training.stackable import NotStackedWarning, bytes_per_network, rows_mix, why_not_stackable
@@ -174,6 +178,21 @@ def test_an_error_in_one_of_several_threads_is_raised_and_leaves_the_threads_as_
     with pytest.raises(InputError, match="Lower the learning rate"):
         fit_many(small_problem("sign"), SUBSETS, Recipe(epochs=20, learning_rate=1e30), SEEDS, "cpu")
     assert torch.get_num_threads() == 2
+
+
+def test_a_stack_is_gone_before_the_next_is_made(monkeypatch):
+    alive, before = weakref.WeakSet(), []
+
+    class Watched(NetworkStack):
+        def __init__(self, *args):
+            gc.collect()  # torch's first training in a process leaves a cycle of its own
+            before.append(len(alive))
+            super().__init__(*args)
+            alive.update([self, self.optimiser])
+
+    monkeypatch.setattr(stacked, "NetworkStack", Watched)
+    fit_many(small_problem("sign"), SUBSETS, Recipe(epochs=1, batch_size=64), SEEDS, "cpu")
+    assert before == [0] * len(before) and len(before) > 1
 
 
 def test_fine_tuning_from_one_network():
