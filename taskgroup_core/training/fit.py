@@ -17,6 +17,7 @@ from taskgroup_core.problems.problem import Problem
 from taskgroup_core.scores import elementwise_loss, present
 from taskgroup_core.seeds import seeded, torch_generator
 from taskgroup_core.tasks import Task
+from taskgroup_core.training.batches import batch_sizes, smallest_batch
 from taskgroup_core.training.recipe import Recipe, make_optimiser, make_schedule
 from taskgroup_core.training.validation import Validation
 
@@ -111,10 +112,14 @@ def fit(
 
     Raises
     ------
-    InputError : an empty subset, an unknown task index, or a loss that turned NaN or infinite.
+    InputError : an empty subset, an unknown task index, one input or a batch size of 1 for a network with batch norm
+        (see `batch_sizes`), or a loss that turned NaN or infinite.
 
     Notes
     -----
+    A network that cannot be trained on one row, as batch norm over rows cannot, takes a remainder of one row together
+    with the batch before it.
+
     Where the recipe keeps the best epoch or stops early, every epoch ends with one pass in evaluation mode over all
     validation inputs. Scores on the validation split are then a little too good: the epoch was chosen by them.
     """
@@ -133,12 +138,13 @@ def fit(
     schedule = make_schedule(recipe, optimiser)
     order = torch_generator(seed, "order", *members)
     validation = Validation(problem, [members], recipe, place) if recipe.validates else None
+    sizes = batch_sizes(len(inputs), recipe.batch_size, smallest_batch(network, inputs[:1]))
     losses, validation_losses, best = [], [], network.state_dict()
     with seeded(seed, "dropout", *members):
         for _ in range(recipe.epochs):
             network.train()
             total = torch.zeros((), device=place)
-            for batch in torch.randperm(len(inputs), generator=order).to(place).split(recipe.batch_size):
+            for batch in torch.randperm(len(inputs), generator=order).to(place).split(sizes):
                 optimiser.zero_grad(set_to_none=True)
                 loss = mean_loss(network(inputs[batch])[:, columns], labels[batch], tasks)
                 loss.backward()

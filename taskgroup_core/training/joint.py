@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from copy import deepcopy
@@ -17,6 +16,7 @@ from taskgroup_core.problems.problem import Problem
 from taskgroup_core.scores import elementwise_loss, present
 from taskgroup_core.seeds import seeded, torch_generator
 from taskgroup_core.tasks import Task
+from taskgroup_core.training.batches import batch_sizes, smallest_batch
 from taskgroup_core.training.fit import Fitted, check_losses, labelled_rows, training_flops
 from taskgroup_core.training.recipe import Recipe, make_optimiser, make_schedule
 from taskgroup_core.training.validation import Validation
@@ -59,7 +59,9 @@ def task_losses(output: Tensor, labels: Tensor, tasks: tuple[Task, ...]) -> Tens
 
 def joint_steps(problem: Problem, recipe: Recipe) -> int:
     """Number of optimiser steps that `joint_training` takes, unless it stops early."""
-    return recipe.epochs * math.ceil(len(labelled_rows(problem, range(problem.n_tasks))[0]) / recipe.batch_size)
+    used = labelled_rows(problem, range(problem.n_tasks))[0]
+    smallest = smallest_batch(problem.network(0), problem.inputs[used[:1]])
+    return recipe.epochs * len(batch_sizes(len(used), recipe.batch_size, smallest))
 
 
 def joint_training(
@@ -83,7 +85,8 @@ def joint_training(
 
     Raises
     ------
-    InputError : a bad interval, or a loss that turned NaN or infinite.
+    InputError : a bad interval, a batch of one row for a network with batch norm (see `batch_sizes`), or a loss that
+        turned NaN or infinite.
     """
     if isinstance(every, bool) or not isinstance(every, int) or every < 1:
         raise InputError("every", repr(every), "Use a whole number of steps, 1 or more.")
@@ -97,12 +100,13 @@ def joint_training(
     schedule = make_schedule(recipe, optimiser)
     order = torch_generator(seed, "order", *everything)
     validation = Validation(problem, [everything], recipe, place) if recipe.validates else None
+    sizes = batch_sizes(len(inputs), recipe.batch_size, smallest_batch(network, inputs[:1]))
     losses, validation_losses, step, best = [], [], 0, network.state_dict()
     with seeded(seed, "dropout", *everything):
         for epoch in range(recipe.epochs):
             network.train()
             total = torch.zeros((), device=place)
-            for batch in torch.randperm(len(inputs), generator=order).to(place).split(recipe.batch_size):
+            for batch in torch.randperm(len(inputs), generator=order).to(place).split(sizes):
                 if observe is not None and step % every == 0:
                     observe(Moment(step, epoch, network, optimiser, inputs[batch], labels[batch]))
                 optimiser.zero_grad(set_to_none=True)

@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 from taskgroup_core.problems.problem import Problem
 from taskgroup_core.scores import elementwise_loss, present
 from taskgroup_core.seeds import derive, torch_generator
+from taskgroup_core.training.batches import batch_sizes
 from taskgroup_core.training.recipe import Recipe, make_optimiser, make_schedule
 from taskgroup_core.training.stackable import Named, stacked_forward
 from taskgroup_core.training.stacked_layers import MaskSource
@@ -39,6 +40,7 @@ class NetworkStack:
     runs : the tasks, seed and rows of each network, in ascending number of rows and with equally many steps an epoch.
     networks : freshly initialised, in training mode and on the device where to train.
     mix : whether rows of a batch influence each other (see `rows_mix`): then no batch is filled up.
+    smallest : rows that a batch must have (see `smallest_batch`).
 
     Attributes
     ----------
@@ -46,7 +48,13 @@ class NetworkStack:
     """
 
     def __init__(
-        self, problem: Problem, runs: Sequence[StackedRun], networks: Sequence[nn.Module], recipe: Recipe, mix: bool
+        self,
+        problem: Problem,
+        runs: Sequence[StackedRun],
+        networks: Sequence[nn.Module],
+        recipe: Recipe,
+        mix: bool,
+        smallest: int,
     ) -> None:
         self.runs, self.networks, self.tasks, self.recipe, self.mix = runs, networks, problem.tasks, recipe, mix
         self.parameters, self.buffers = stack_module_state(list(networks))
@@ -60,7 +68,7 @@ class NetworkStack:
         for index, run in enumerate(runs):
             self.member[index, list(run.members)] = True
         self.member = self.member.to(self.place)
-        self.rows = [run.rows for run in runs]
+        self.rows, self.smallest = [run.rows for run in runs], smallest
         self.orders = [torch_generator(run.seed, "order", *run.members) for run in runs]
         self.draws = [
             torch.Generator(self.place).manual_seed(derive(run.seed, "dropout", *run.members)) for run in runs
@@ -98,15 +106,14 @@ class NetworkStack:
         ]
         table = pad_sequence(shuffled, batch_first=True, padding_value=-1).to(self.place)
         total, size = torch.zeros(len(self.going), device=self.place), self.recipe.batch_size
-        sizes = torch.tensor([len(rows) for rows in self.rows])
-        for start in range(0, table.shape[1], size):
-            lengths = (sizes - start).clamp(max=size)
+        sizes = torch.tensor([batch_sizes(len(rows), size, self.smallest) for rows in self.rows])
+        for step, lengths in enumerate(sizes.T):
             self.optimiser.zero_grad(set_to_none=True)
-            losses = self._losses(table[:, start : start + size], lengths.tolist())
+            losses = self._losses(table[:, step * size :][:, : int(lengths.max())], lengths.tolist())
             losses.sum().backward()
             self.optimiser.step()
             total += losses.detach() * lengths.to(self.place)
-        return total / sizes.to(self.place)
+        return total / sizes.sum(dim=1).to(self.place)
 
     def _losses(self, rows: Tensor, lengths: list[int]) -> Tensor:
         """Loss of every network on its batch; where rows mix, only batches of one length go together."""

@@ -16,6 +16,7 @@ from taskgroup_core.device import resolve_device
 from taskgroup_core.errors import InputError
 from taskgroup_core.problems.problem import Problem
 from taskgroup_core.seeds import seeded
+from taskgroup_core.training.batches import smallest_batch
 from taskgroup_core.training.fit import (
     Fitted,
     check_losses,
@@ -61,13 +62,14 @@ def _prepare(
     place: torch.device,
     start: nn.Module | None,
     mix: bool,
+    smallest: int,
 ) -> NetworkStack:
     networks = [problem.network(run.seed) for run in runs]
     for network in networks:
         if start is not None:
             network.load_state_dict(start.state_dict())
         network.to(place).train()
-    return NetworkStack(problem, runs, networks, recipe, mix)
+    return NetworkStack(problem, runs, networks, recipe, mix, smallest)
 
 
 def _train(stack: NetworkStack, problem: Problem, recipe: Recipe, draws: bool) -> list[Fitted]:
@@ -122,8 +124,9 @@ def fit_each(
     if reason is None:
         mix, draws = rows_mix(probes[0], inputs), draws_elsewhere(probes[0], inputs)
         threads = min(torch.get_num_threads(), MOST_THREADS) if place.type == "cpu" and not draws else 1
-        sizes = [len(run.rows) for run in runs]
-        plan = plan_stacks(sizes, recipe.batch_size, partial(bytes_per_network, probes[0], inputs), budget, threads)
+        sizes, smallest = [len(run.rows) for run in runs], smallest_batch(probes[0], inputs[:1])
+        bytes_of_one = partial(bytes_per_network, probes[0], inputs)
+        plan = plan_stacks(sizes, recipe.batch_size, bytes_of_one, budget, threads, smallest)
     else:
         warnings.warn(f"The networks are trained one at a time: {reason}.", NotStackedWarning, stacklevel=4)
     together, alone = ([stack for stack in plan if (len(stack) > 1) == more] for more in (True, False))
@@ -132,7 +135,9 @@ def fit_each(
             yield position, fit(problem, runs[position].members, recipe, runs[position].seed, place, start)
             bar.update()
         if together:
-            prepared = (_prepare(problem, [runs[p] for p in stack], recipe, place, start, mix) for stack in together)
+            prepared = (
+                _prepare(problem, [runs[p] for p in stack], recipe, place, start, mix, smallest) for stack in together
+            )
             train = partial(_train, problem=problem, recipe=recipe, draws=draws)
             positions = chain.from_iterable(together)
             for fitted in chain.from_iterable(side_by_side(prepared, train, threads)):
@@ -175,8 +180,8 @@ def fit_many(
 
     Raises
     ------
-    InputError : no subset, an unknown task index, seeds of another number, a budget that is not positive, or a loss
-        that turned NaN or infinite.
+    InputError : no subset, an unknown task index, seeds of another number, a budget that is not positive, a batch of
+        one row for a network with batch norm (see `batch_sizes`), or a loss that turned NaN or infinite.
 
     Warns
     -----

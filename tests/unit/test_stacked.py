@@ -14,7 +14,9 @@ from taskgroup_core.models.sign import Sign
 from taskgroup_core.problems.problem import Problem
 from taskgroup_core.tasks import Task
 from taskgroup_core.training import stacked
+from taskgroup_core.training.batches import batch_sizes, smallest_batch
 from taskgroup_core.training.fit import fit, labelled_rows, training_flops
+from taskgroup_core.training.joint import joint_steps, joint_training
 from taskgroup_core.training.network_stack import NetworkStack
 from taskgroup_core.training.recipe import Recipe
 from taskgroup_core.training.stack_plan import plan_stacks
@@ -124,6 +126,45 @@ def test_stacked_training_is_training_alone_in_single_precision():
 def test_normalisation_tied_unused_and_frozen_layers(normalisation, batch_size):
     problem = double(small_problem(), partial(Residual, normalisation))
     assert_stacked_is_alone(problem, Recipe(epochs=4, batch_size=batch_size, weight_decay=0.1))
+
+
+def labelled(problem, subset):
+    return len(labelled_rows(problem, subset)[0])
+
+
+# Remainders of one row, of one network and of two in a stack with others.
+@pytest.mark.parametrize("subset", [[0], [0, 1, 2, 3]])
+def test_one_row_that_is_left_joins_the_batch_before_it_where_batch_norm_needs_that(subset):
+    problem = double(small_problem(), partial(Residual, nn.BatchNorm1d))
+    rows = labelled(problem, subset)
+    size = next(size for size in range(30, rows) if rows % size == 1)
+    recipe = Recipe(epochs=2, batch_size=size, keep="best")
+    assert_stacked_is_alone(problem, recipe)
+    trained = fit(problem, subset, recipe, 0, "cpu").network
+    assert trained.normalisation.num_batches_tracked in ((rows // size), 2 * (rows // size))
+    everything = labelled(problem, range(4))
+    joint = replace(recipe, batch_size=next(size for size in range(30, everything) if everything % size == 1))
+    steps = []
+    joint_training(problem, joint, 0, "cpu", observe=lambda moment: steps.append(len(moment.inputs)))
+    assert len(steps) == joint_steps(problem, joint) and set(steps) == {joint.batch_size, joint.batch_size + 1}
+
+
+def test_other_networks_take_one_row_that_is_left_by_itself():
+    assert batch_sizes(9, 4, 1) == [4, 4, 1] and batch_sizes(9, 4, 2) == [4, 5]
+    assert batch_sizes(10, 4, 2) == [4, 4, 2] and batch_sizes(8, 4, 2) == [4, 4] and batch_sizes(3, 4, 2) == [3]
+    row = torch.randn(1, 6)
+    assert smallest_batch(Residual(nn.LayerNorm), row) == 1 and smallest_batch(Residual(nn.BatchNorm1d), row) == 2
+    picture = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    assert smallest_batch(picture, torch.randn(1, 3, 5, 5)) == 1, "many pixels"
+
+
+@pytest.mark.parametrize(
+    "train", [partial(fit, subset=[0], seed=0), partial(fit_many, subsets=[[0], [1]], seeds=[0, 1])]
+)
+def test_batches_of_one_row_are_an_error_for_batch_norm(train):
+    problem = replace(small_problem(), build=partial(Residual, nn.BatchNorm1d))
+    with pytest.raises(InputError, match=r"batch_size: found 1 for a subset with \d+ labelled inputs"):
+        train(problem, recipe=Recipe(batch_size=1), device="cpu")
 
 
 def test_running_statistics_are_each_networks_own():
