@@ -159,9 +159,11 @@ def fit_many(
     Each network has the initialisation, the batches, the dropout masks and the number of steps that `fit` gives it,
     and ends in the same weights but for rounding; a network that stops early leaves its stack. Only modules that are
     random by other means than dropout layers (`nn.Dropout`), and dropout on a GPU, draw other numbers, which depend on
-    the networks that share a stack. Networks are stacked that take equally many steps an epoch. Short batches are
-    filled up with rows that do not count; where rows of a batch influence each other, as in batch norm, they are not,
-    and only batches of one length go together. A module that cannot be stacked is trained by `fit`, with a warning.
+    the networks that share a stack; on a GPU, so on the memory that is free there, unless `budget` is given.
+
+    Networks are stacked that take equally many steps an epoch. Short batches are filled up with rows that do not count;
+    where rows of a batch influence each other, as in batch norm, they are not, and only batches of one length go
+    together. A module that cannot be stacked is trained by `fit`, with a warning.
 
     Parameters
     ----------
