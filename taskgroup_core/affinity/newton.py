@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.linalg import cholesky_ex
 
 from taskgroup_core.affinity.task_rows import TaskRows, joined
 
@@ -72,8 +74,14 @@ def newton(
             gradient = gradient + residual @ matrix
             residuals.append(residual)
         # Without a penalty the Hessian may be singular; the floor bends the step a little, never the minimum.
-        hessian.diagonal().add_(max(penalty, 1e-12 * float(hessian.diagonal().max())) + 1e-300)
-        step = torch.cholesky_solve(gradient[:, None], torch.linalg.cholesky(hessian))[:, 0]
+        floor = max(penalty, 1e-12 * float(hessian.diagonal().max())) + 1e-300
+        hessian.diagonal().add_(floor)
+        factor, failed = cholesky_ex(hessian)
+        while failed and floor < math.inf:  # by rounding, as in softmax's Hessian, which is a difference
+            hessian.diagonal().add_(99 * floor)
+            floor *= 100
+            factor, failed = cholesky_ex(hessian)
+        step = torch.cholesky_solve(gradient[:, None], factor)[:, 0]
         error = float(relative_step(solution, step))
         if error <= tolerance or iteration == max_iterations:
             break

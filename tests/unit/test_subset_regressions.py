@@ -1,3 +1,4 @@
+import math
 from itertools import combinations
 
 import numpy as np
@@ -133,6 +134,17 @@ def test_the_default_tolerance_keeps_five_digits_at_any_scale(scale, C):
         chosen = [row for row, there in zip(rows, member, strict=True) if there]
         tight = newton(chosen, 1 / (C * sum(map(len, chosen))), 1e-10, 50).solution
         assert relative_error(solution, tight.numpy()) < 1e-5
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_few_rows_of_several_classes_without_a_penalty_have_no_minimum_and_say_so(seed):
+    """Softmax's Hessian is a difference: by rounding it had a negative eigenvalue, and no factor."""
+    generator = torch.Generator().manual_seed(seed)
+    features, offset = (torch.randn(5, 3, *more, generator=generator, dtype=torch.float64) for more in ((8,), ()))
+    rows = TaskRows("multiclass", features, offset, torch.randint(3, (5,), generator=generator).double())
+    ours = subset_regressions([rows], membership([[0]], 1), math.inf)
+    assert not ours.converged.any() and "no minimum found for 1 of 1" in ours.status
+    assert ours.solutions.isfinite().all() and ours.objective[0] < 1e-9
 
 
 def test_order_of_tasks_and_subsets_does_not_matter_and_duplicates_agree(mixed):
