@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -74,6 +74,23 @@ def check_losses(losses: Sequence[float], of: str = "") -> tuple[float, ...]:
     return tuple(losses)
 
 
+def own_tensors(network: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers by name; unlike `state_dict` with the buffers that are not persistent."""
+    return dict(chain(network.named_parameters(), network.named_buffers()))
+
+
+def copied(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Copies without a graph, for `put_back`."""
+    return {name: value.detach().clone() for name, value in tensors.items()}
+
+
+@torch.no_grad()
+def put_back(network: nn.Module, kept: dict[str, Tensor]) -> None:
+    """Write copies of a network's own tensors into it again."""
+    for name, value in own_tensors(network).items():
+        value.copy_(kept[name])
+
+
 def labelled_rows(problem: Problem, members: Sequence[int]) -> tuple[Tensor, Tensor]:
     """The u inputs with a training label of some member, int64 (u,), and their labels (u, members[, H])."""
     used, labels = problem.table("train")
@@ -139,7 +156,7 @@ def fit(
     order = torch_generator(seed, "order", *members)
     validation = Validation(problem, [members], recipe, place) if recipe.validates else None
     sizes = batch_sizes(len(inputs), recipe.batch_size, smallest_batch(network, inputs[:1]))
-    losses, validation_losses, best = [], [], network.state_dict()
+    losses, validation_losses, best = [], [], own_tensors(network)
     with seeded(seed, "dropout", *members):
         for _ in range(recipe.epochs):
             network.train()
@@ -157,14 +174,14 @@ def fit(
                     validation_losses.append(validation.losses(network.eval()(validation.inputs)[None]))
                 improved, stopped = validation.see(validation_losses[-1])
                 if improved and recipe.keep == "best":
-                    best = copy.deepcopy(network.state_dict())
+                    best = copied(own_tensors(network))
                 if stopped:
                     break
     curve = check_losses(torch.stack(losses).tolist())
     if validation is not None:
         validation.check()
         if recipe.keep == "best":
-            network.load_state_dict(best)
+            put_back(network, best)
     return Fitted(
         network.eval(),
         curve,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +16,15 @@ from taskgroup_core.scores import elementwise_loss, present
 from taskgroup_core.seeds import seeded, torch_generator
 from taskgroup_core.tasks import Task
 from taskgroup_core.training.batches import batch_sizes, smallest_batch
-from taskgroup_core.training.fit import Fitted, check_losses, labelled_rows, training_flops
+from taskgroup_core.training.fit import (
+    Fitted,
+    check_losses,
+    copied,
+    labelled_rows,
+    own_tensors,
+    put_back,
+    training_flops,
+)
 from taskgroup_core.training.recipe import Recipe, make_optimiser, make_schedule
 from taskgroup_core.training.validation import Validation
 
@@ -101,7 +108,7 @@ def joint_training(
     order = torch_generator(seed, "order", *everything)
     validation = Validation(problem, [everything], recipe, place) if recipe.validates else None
     sizes = batch_sizes(len(inputs), recipe.batch_size, smallest_batch(network, inputs[:1]))
-    losses, validation_losses, step, best = [], [], 0, network.state_dict()
+    losses, validation_losses, step, best = [], [], 0, own_tensors(network)
     with seeded(seed, "dropout", *everything):
         for epoch in range(recipe.epochs):
             network.train()
@@ -122,14 +129,14 @@ def joint_training(
                     validation_losses.append(validation.losses(network.eval()(validation.inputs)[None]))
                 improved, stopped = validation.see(validation_losses[-1])
                 if improved and recipe.keep == "best":
-                    best = deepcopy(network.state_dict())
+                    best = copied(own_tensors(network))
                 if stopped:
                     break
     curve = check_losses(torch.stack(losses).tolist())
     if validation is not None:
         validation.check()
         if recipe.keep == "best":
-            network.load_state_dict(best)
+            put_back(network, best)
     flops = training_flops(problem, everything, recipe, len(curve))
     seconds = time.perf_counter() - begun
     return Fitted(network.eval(), curve, flops, seconds, tuple(float(loss) for loss in validation_losses))

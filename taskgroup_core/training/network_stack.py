@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain, groupby
+from itertools import groupby
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from taskgroup_core.problems.problem import Problem
 from taskgroup_core.scores import elementwise_loss, present
 from taskgroup_core.seeds import derive, torch_generator
 from taskgroup_core.training.batches import batch_sizes
+from taskgroup_core.training.fit import own_tensors
 from taskgroup_core.training.recipe import Recipe, make_optimiser, make_schedule
 from taskgroup_core.training.stackable import Named, stacked_forward
 from taskgroup_core.training.stacked_layers import MaskSource
@@ -162,7 +163,7 @@ class NetworkStack:
         """Write the parameters and buffers of some networks back into the modules."""
         for position in chosen.tolist():
             network = self.networks[self.going[position]].eval()
-            own = dict(chain(network.named_parameters(), network.named_buffers()))
+            own = own_tensors(network)
             for name, values in (self.best or self._state()).items():
                 own[name].copy_(values[position])
 

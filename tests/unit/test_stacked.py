@@ -51,6 +51,19 @@ class Residual(nn.Module):
         return self.heads(self.again(torch.tanh(self.inner(hidden))) + self.frozen(hidden))
 
 
+class Counting(nn.Linear):
+    """Its count of batches is in no state_dict."""
+
+    def __init__(self):
+        super().__init__(6, 4)
+        self.register_buffer("seen", torch.zeros(()), persistent=False)
+
+    def forward(self, x):
+        if self.training:
+            self.seen.add_(1)
+        return super().forward(x)
+
+
 class Branching(nn.Linear):
     def forward(self, x):
         return super().forward(x) if float(x.sum()) > 0 else 2 * super().forward(x)
@@ -172,6 +185,22 @@ def test_running_statistics_are_each_networks_own():
     found = [fitted.network.normalisation for fitted in fit_many(problem, [[0], [1]], QUICK, [0, 0], "cpu")]
     assert not torch.allclose(found[0].running_mean, found[1].running_mean)
     assert found[0].num_batches_tracked == -(-len(problem.train.of_tasks([0])) // 32) * 4
+
+
+def test_the_best_epoch_has_its_buffers_that_are_not_persistent():
+    problem = replace(small_problem(), build=Counting)
+    recipe = Recipe(epochs=6, batch_size=32, learning_rate=3.0, keep="best")
+    epochs = set()
+    stacked_networks = [fitted.network for fitted in fit_many(problem, SUBSETS, recipe, SEEDS, "cpu")]
+    for subset, seed, network in zip(SUBSETS, SEEDS, stacked_networks, strict=True):
+        alone = fit(problem, subset, recipe, seed, "cpu")
+        best = int(np.argmin(alone.validation_losses)) + 1
+        epochs.add(best)
+        assert network.seen == alone.network.seen == best * -(-labelled(problem, subset) // 32)
+    assert epochs > {6}, "some networks are best before the last epoch"
+    joint = joint_training(problem, recipe, 0, "cpu")
+    best = int(np.argmin(joint.validation_losses)) + 1
+    assert joint.network.seen == best * -(-labelled(problem, range(4)) // 32)
 
 
 @pytest.mark.parametrize("module", [Centred, Scaled])
