@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from taskgroup_core.device import resolve_device
 from taskgroup_core.errors import InputError
 from taskgroup_core.flops import count_flops, network_flops
 from taskgroup_core.models.sign import Sign
+from taskgroup_core.seeds import torch_generator
 from taskgroup_core.tasks import Task
 from taskgroup_core.training.evaluate import evaluate
 from taskgroup_core.training.fit import fit, mean_loss
@@ -89,6 +92,45 @@ def test_training_a_linear_network_finds_scikit_learns_minimum():
     reference = LogisticRegression(C=np.inf, fit_intercept=False, tol=1e-10)
     reference.fit(problem.inputs[rows.input_index].numpy(), rows.label.numpy())
     assert trained == pytest.approx(reference.coef_[0], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "make"),
+    [
+        (Recipe(epochs=4, batch_size=32), lambda weights: torch.optim.Adam(weights, 0.01)),
+        (
+            Recipe(epochs=4, batch_size=32, learning_rate=0.1, optimiser="sgd", momentum=0.9),
+            lambda weights: torch.optim.SGD(weights, 0.1, momentum=0.9),
+        ),
+    ],
+    ids=["Adam", "SGD with momentum"],
+)
+def test_full_training_is_a_plain_loop_over_mini_batches(recipe, make):
+    small = small_problem()
+    train, val = (replace(split, label=split.label.double()) for split in (small.train, small.val))
+    problem = replace(small, inputs=small.inputs.double(), train=train, val=val, build=lambda: small.build().double())
+    subset, labels = [1, 3], torch.full((300, 4), torch.nan).double()
+    labels[train.input_index, train.task_index] = train.label
+    rows = (~labels[:, subset].isnan()).any(dim=1).nonzero()[:, 0]
+    assert labels[rows][:, subset].isnan().any() and len(rows) > 64 and len(rows) % 32 > 1
+    weight = problem.network(0).weight.detach().clone().requires_grad_()
+    optimiser, order = make([weight]), torch_generator(0, "order", *subset)
+    for _ in range(recipe.epochs):
+        for batch in rows[torch.randperm(len(rows), generator=order)].split(32):
+            output, label = problem.inputs[batch] @ weight[subset].T, labels[batch][:, subset]
+            known = ~label.isnan()
+            optimiser.zero_grad()
+            nn.functional.binary_cross_entropy_with_logits(output[known], label[known]).backward()
+            optimiser.step()
+    trained = fit(problem, subset, recipe, 0, "cpu").network.weight
+    torch.testing.assert_close(trained, weight, rtol=0, atol=1e-10)
+    found = FullTraining(problem, recipe, 0, "cpu").scores(np.array([[0, 1, 0, 1]], dtype=bool)).isel(subset=0)
+    for task in subset:
+        some = val.of_tasks([task])
+        logits = (problem.inputs[some.input_index] @ weight[task]).detach()
+        assert found["score"].values[task] == pytest.approx(f1_score(some.label, logits > 0), abs=1e-10)
+        loss = log_loss(some.label, torch.sigmoid(logits))
+        assert found["negative_loss"].values[task] == pytest.approx(-loss, abs=1e-9)
 
 
 def test_fine_tuning_starts_from_the_given_network_and_leaves_it():
