@@ -126,20 +126,22 @@ def both_measures(problem, rate):
 
 
 @pytest.mark.parametrize("rate", [0.009, 0.09])
-def test_the_quadratic_counterexample_at_both_learning_rates(rate):
+@pytest.mark.parametrize(
+    ("along", "printed"), [((-12.0, 2.0), (6.96, 6.98, 6.09, 6.07)), ((-0.2, 15.0), (6.96, 7.96, 6.09, 6.98))]
+)
+def test_the_quadratics_of_appendix_a_3_at_both_learning_rates(along, printed, rate):
     """TAG, appendix A.3: the printed losses belong to 0.009, not to the printed 0.09."""
     start = np.array([-2.0, -1.0])
     a = CURVATURE * start
-    b, c = (np.linalg.norm(a) * v / np.linalg.norm(v) for v in (np.array([8.0, -2.0]), np.array([-12.0, 2.0])))
+    b, c = (np.linalg.norm(a) * v / np.linalg.norm(v) for v in (np.array([8.0, -2.0]), np.array(along)))
     z, gain = both_measures(with_gradients(start, b, c), rate)
     alone = [loss_a(start - rate * v) for v in (b, c)]
     together = [loss_a(start - rate * (a + v)) for v in (b, c)]
     assert z == pytest.approx([1 - value / 7 for value in alone], abs=1e-12)
     assert gain == pytest.approx([1 - value / loss_a(start - rate * a) for value in together], abs=1e-12)
-    printed = np.array([6.96, 6.98, 6.09, 6.07])
-    assert (np.abs([*alone, *together] - printed) < 0.0052).all() == (rate == 0.009)
-    # Z prefers b, and yet a trained with c ends lower.
-    assert z[0] > z[1] and gain[0] < gain[1]
+    assert (np.abs(np.array([*alone, *together]) - printed) < 0.0052).all() == (rate == 0.009)
+    # Z prefers b; yet a trained with the first c ends lower, and with the second it does not.
+    assert z[0] > z[1] and (gain[0] < gain[1]) == (along == (-12.0, 2.0))
 
 
 def test_proposition_1_of_tag_has_counterexamples():
@@ -262,6 +264,27 @@ def test_validation_batches_that_never_hold_a_label_of_a_task_are_an_error():
     estimator = LookaheadAffinity(recipe, 0, "cpu", every=40, split="val")
     with pytest.raises(InputError, match="no batch that measures"):
         estimator.affinity(problem)
+
+
+def test_each_validation_batch_is_drawn_anew_and_a_second_run_draws_the_same(monkeypatch):
+    problem, recipe = small_problem("sign"), Recipe(epochs=2, batch_size=50)
+    assert len(problem.table("val")[0]) > 2 * recipe.batch_size
+    plain, drawn = LookaheadAffinity._validation_batch, []
+
+    def watched(estimator, given):
+        drawn.append(plain(estimator, given))
+        return drawn[-1]
+
+    monkeypatch.setattr(LookaheadAffinity, "_validation_batch", watched)
+    estimator = LookaheadAffinity(recipe, 0, "cpu", every=2, split="val")
+    estimator.affinity(problem)
+    once = list(drawn)
+    drawn.clear()
+    estimator.affinity(problem)
+    assert len(once) == len(drawn) > 2
+    for number, (inputs, labels) in enumerate(once):
+        assert len(inputs) == len(labels) == 50 and torch.equal(inputs, drawn[number][0])
+        assert not any(torch.equal(inputs, other) for other, _ in once[:number])
 
 
 def test_constant_labels_of_a_regression_task_have_finite_affinities():
