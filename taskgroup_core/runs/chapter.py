@@ -19,6 +19,8 @@ from taskgroup_core.seeds import derive
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from taskgroup_core.runs.record import RunRecord
+
 Scale = Literal["smoke", "embedded", "paper"]
 SCALES: tuple[Scale, ...] = get_args(Scale)
 FIGURES = "TASKGROUP_FIGURES"
@@ -72,8 +74,10 @@ class Chapter:
         """The value that belongs to the chapter's scale."""
         return {"smoke": smoke, "embedded": embedded, "paper": paper}[self.scale]
 
-    def save(self, figure: Figure, name: str) -> None:
+    def save(self, figure: Figure, name: str, *records: RunRecord) -> None:
         """Write a figure as NAME.png and NAME.pdf into the folder that the variable TASKGROUP_FIGURES names, if set.
+
+        Below the figure stand the ids of the run records that it shows, if any.
 
         Raises
         ------
@@ -81,6 +85,9 @@ class Chapter:
         """
         if not name or Path(name).name != name:
             raise InputError("name", repr(name), "Give a plain file name without folder and ending.")
+        if records:
+            label = f"run record{'s' * (len(records) > 1)} {', '.join(record.id for record in records)}"
+            figure.supxlabel(label, fontsize=6, x=0.99, ha="right", color="grey")
         folder = os.environ.get(FIGURES)
         if not folder:
             return

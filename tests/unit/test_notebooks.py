@@ -16,6 +16,7 @@ from taskgroup_core.runs import notebooks
 from taskgroup_core.runs.chapter import FIGURES, Chapter, begin
 from taskgroup_core.runs.notebook_files import declared_parameters, find_chapters, read_notebook, store_outputs
 from taskgroup_core.runs.notebooks import Executed, execute
+from taskgroup_core.runs.record import RunRecord
 
 STANDARD = {"scale": "embedded", "seed": 3, "device": "cpu"}
 
@@ -81,6 +82,20 @@ def test_a_figure_is_saved_only_where_a_folder_is_named(tmp_path, monkeypatch):
     assert [file.name for file in files] == ["line.pdf", "line.png"]
     chapter.save(figure, "line")
     assert [hashlib.sha256(file.read_bytes()).hexdigest() for file in files] == hashes
+    plt.close(figure)
+
+
+def test_a_saved_figure_names_the_records_it_shows():
+    chapter = begin(dict(STANDARD))
+    records = [RunRecord(name, {}, {}, {}, {}) for name in ("first", "second")]
+    for some, word in ((records, "run records"), (records[:1], "run record")):
+        figure, _ = plt.subplots()
+        chapter.save(figure, "line", *some)
+        assert figure.get_supxlabel() == f"{word} {', '.join(record.id for record in some)}"
+        plt.close(figure)
+    figure, _ = plt.subplots()
+    chapter.save(figure, "line")
+    assert figure.get_supxlabel() == ""
     plt.close(figure)
 
 
