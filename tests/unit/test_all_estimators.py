@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache, partial
 from itertools import combinations
 
@@ -14,6 +15,7 @@ from torch import nn
 
 from taskgroup_core.affinity.boosted import boosted_affinity, boosted_subsets
 from taskgroup_core.affinity.full_training import FullTraining
+from taskgroup_core.affinity.gauss_newton import GaussNewton
 from taskgroup_core.affinity.grad_tae import GradTAE, meta_initialisations
 from taskgroup_core.affinity.gradient_cosine import GradientCosineAffinity
 from taskgroup_core.affinity.higher_order import higher_order_affinity
@@ -56,6 +58,21 @@ def estimated(given: Problem) -> GradTAE:
     return GradTAE(given, meta, dimension=None, C=1.0, device="cpu")
 
 
+def published(given: Problem) -> GradTAE:
+    meta, _ = meta_initialisations(given, RECIPE, 1, 0, "cpu")
+    return GradTAE.as_published(given, meta, C=1.0, dimension=20, device="cpu")
+
+
+def released(given: Problem) -> GradTAE:
+    meta, _ = meta_initialisations(given, RECIPE, 1, 0, "cpu")
+    return GradTAE.as_released(given, meta, C=1.0, dimension=20, device="cpu")
+
+
+def newton(given: Problem) -> GaussNewton:
+    meta, _ = meta_initialisations(given, RECIPE, 1, 0, "cpu")
+    return GaussNewton(given, meta, C=0.1, device="cpu")
+
+
 def averaged(given: Problem) -> PairAverage:
     return PairAverage(trained(given).scores(pairs(given.n_tasks)))
 
@@ -63,6 +80,9 @@ def averaged(given: Problem) -> PairAverage:
 ALGORITHMS: dict[str, Callable[[Problem], MultitaskAlgorithm]] = {
     "full training": trained,
     "GRAD-TAE": estimated,
+    "GRAD-TAE as published": published,
+    "GRAD-TAE as released": released,
+    "Gauss-Newton": newton,
     "HOA": averaged,
 }
 
@@ -99,6 +119,10 @@ ESTIMATORS: dict[str, Callable[[Problem], xr.DataArray]] = {
     "higher-order": partial(from_all, trained),
     "GRAD-TAE, pairwise": partial(from_pairs, estimated),
     "GRAD-TAE, higher-order": partial(from_all, estimated),
+    "GRAD-TAE as published": partial(from_pairs, published),
+    "GRAD-TAE as released": partial(from_pairs, released),
+    "Gauss-Newton, pairwise": partial(from_pairs, newton),
+    "Gauss-Newton, higher-order": partial(from_all, newton),
     "HOA": partial(from_all, averaged),
     "BoostMTL": boosted,
     "surrogate": surrogate,
@@ -135,12 +159,34 @@ def test_no_two_estimators_return_the_same_matrix_up_to_unit_and_level(names: tu
         assert abs(np.corrcoef(first, second)[0, 1]) < 1 - 1e-6
 
 
-# BoostMTL draws subsets of numbered tasks; equal heads start from the first task's weights, whichever task that is.
-@pytest.mark.parametrize("name", [name for name in ESTIMATORS if name not in ("BoostMTL", "SCA, equal heads")])
+# BoostMTL draws subsets of numbered tasks, and a projection weights of numbered parameters; as released, rows of the
+# last tasks are not fitted; equal heads start from the first task's weights, whichever task that is.
+NUMBERED = ("BoostMTL", "GRAD-TAE as published", "GRAD-TAE as released", "SCA, equal heads")
+
+
+@pytest.mark.parametrize("name", [name for name in ESTIMATORS if name not in NUMBERED])
 def test_relabelled_tasks_have_the_same_affinities(name: str) -> None:
-    moved = ESTIMATORS[name](relabelled(problem(), ORDER))
-    plain = affinity(name).values
-    assert np.allclose(moved.values, plain[np.ix_(ORDER, ORDER)], rtol=1e-4, atol=1e-4 * np.ptp(plain))
+    assert_relabelled(ESTIMATORS[name](relabelled(problem(), ORDER)), affinity(name), ORDER)
+
+
+def assert_relabelled(moved: xr.DataArray, plain: xr.DataArray, order: list[int]) -> None:
+    expected = plain.values[np.ix_(order, order)]
+    assert np.allclose(moved.values, expected, rtol=1e-4, atol=1e-4 * np.ptp(expected))
+
+
+def test_relabelled_tasks_have_the_same_affinities_by_the_same_subsets_of_boostmtl() -> None:
+    drawn = boosted_subsets(4, 3, 2, 0).reshape(-1, 2, 4)
+    pair_of = [tuple(np.flatnonzero(pair)) for pair in pairs(4)]  # one number for a task alone
+    before = [pair_of.index(tuple(sorted(ORDER[task] for task in pair))) for pair in pair_of]
+    moved = drawn[before][:, :, ORDER].reshape(-1, 4)
+    scores = trained(relabelled(problem(), ORDER)).scores(moved)["negative_loss"]
+    assert_relabelled(boosted_affinity(scores), affinity("BoostMTL"), ORDER)
+
+
+def test_relabelled_tasks_behind_the_first_have_the_same_affinities_from_equal_heads() -> None:
+    order = [0, 3, 1, 2]
+    moved = converged(relabelled(problem(), order), equal_heads=True)
+    assert_relabelled(moved, affinity("SCA, equal heads"), order)
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)
@@ -163,18 +209,60 @@ def test_duplicated_subsets_and_subsets_of_one(name: str) -> None:
         assert algorithm.flops == alone  # equal subsets are trained once
 
 
-def test_tasks_that_share_no_parameter_have_no_partner() -> None:
+@cache
+def apart() -> Problem:
     base = problem()
     splits = (base.train, base.val, base.test)
-    apart = Problem("apart", base.tasks, base.inputs, *splits, lambda: nn.Linear(5, 4, bias=False).double())
-    values = from_pairs(trained, apart).values
-    # Adam forgets that the mean over two tasks' labels halves the gradient, up to its epsilon.
-    assert np.ptp(values, axis=1).max() < 1e-4 < np.ptp(values, axis=0).min()
-    for make in (LookaheadAffinity, TransferGainAffinity, GradientCosineAffinity):
-        with pytest.raises(InputError, match="shared"):
-            collected(make, apart)
+    return Problem("apart", base.tasks, base.inputs, *splits, lambda: nn.Linear(5, 4, bias=False).double())
+
+
+def without_prior(given: Problem) -> xr.DataArray:
+    """A prior that tells partners apart would be believed."""
+    return SurrogateAffinity().fit(trained(given).scores(pairs(4))["negative_loss"]).affinity_
+
+
+# Adam forgets that the mean over two tasks' labels halves the gradient, up to its epsilon.
+@pytest.mark.parametrize(
+    ("estimate", "allowed"),
+    [
+        (partial(from_pairs, trained), 1e-4),
+        (partial(from_all, trained), 1e-4),
+        (partial(from_all, averaged), 1e-4),
+        (boosted, 1e-4),
+        (without_prior, 1e-4),
+        (partial(from_pairs, estimated), 1e-5),
+        (partial(from_all, estimated), 1e-5),
+        (partial(from_pairs, newton), 1e-4),
+        (partial(from_all, newton), 1e-4),
+    ],
+    ids=[
+        "pairwise",
+        "higher-order",
+        "HOA",
+        "BoostMTL",
+        "surrogate",
+        "GRAD-TAE, pairwise",
+        "GRAD-TAE, higher-order",
+        "Gauss-Newton, pairwise",
+        "Gauss-Newton, higher-order",
+    ],
+)
+def test_tasks_that_share_no_parameter_have_no_partner(
+    estimate: Callable[[Problem], xr.DataArray], allowed: float
+) -> None:
+    values = estimate(apart()).values
+    assert np.ptp(values, axis=1).max() < allowed < np.ptp(values, axis=0).min()
+
+
+@pytest.mark.parametrize("make", [LookaheadAffinity, TransferGainAffinity, GradientCosineAffinity])
+def test_tasks_that_share_no_parameter_are_refused_where_shared_ones_are_looked_at(make: type) -> None:
     with pytest.raises(InputError, match="shared"):
-        converged(apart)
+        collected(make, apart())
+
+
+def test_tasks_that_share_no_parameter_have_no_common_optimum_for_a_sample() -> None:
+    with pytest.raises(InputError, match="shared"):
+        converged(apart())
 
 
 @pytest.mark.parametrize("split", ["train", "val", "test"])
@@ -191,6 +279,49 @@ def test_a_task_that_cannot_be_learnt_or_scored_is_refused_by_the_problem(split:
     with pytest.raises(InputError, match=base.tasks[2].name) as caught:
         Problem(base.name, base.tasks, base.inputs, *splits.values(), base.build)
     assert caught.value.argument == split
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_a_multiclass_task_with_one_class_is_refused_and_with_two_of_three_is_not(split: str) -> None:
+    base = planted_problem(2, tasks_per_family=1, n_examples=150, n_features=5, kind="multiclass", classes=3)
+    rows = getattr(base, split)
+    label = torch.where(rows.task_index == 1, rows.label.clamp(max=1), rows.label)
+    two = replace(base, **{split: replace(rows, label=label)})
+    assert getattr(two, split).of_tasks([1]).label.unique().tolist() == [0, 1]
+    one = replace(rows, label=torch.where(rows.task_index == 1, torch.full_like(label, 2), label))
+    with pytest.raises(InputError, match=f"^{split}: found one class only for task '{base.tasks[1].name}'"):
+        replace(base, **{split: one})
+
+
+@cache
+def regressions(constant: tuple[int, ...]) -> Problem:
+    """Regression tasks, some of them with the label 0.25 for every input of every split."""
+    base = planted_problem(
+        2, tasks_per_family=2, n_examples=5 * ROWS, n_features=5, width=6, kind="regression", common_inputs=True
+    )
+
+    def flat(split: Examples) -> Examples:
+        chosen = torch.isin(split.task_index, torch.tensor(constant))
+        return replace(split, label=torch.where(chosen, 0.25, split.label.double()))
+
+    splits = {name: flat(getattr(base, name)) for name in ("train", "val", "test")}
+    return replace(base, inputs=base.inputs.double(), build=lambda: base.build().double(), **splits)
+
+
+# As released, an intercept is fitted, which only binary tasks have.
+@pytest.mark.parametrize("name", [name for name in ESTIMATORS if name != "GRAD-TAE as released"])
+def test_a_regression_task_with_constant_labels_has_finite_affinities(name: str) -> None:
+    values = ESTIMATORS[name](regressions((2,))).values
+    assert np.isfinite(values).all() and np.ptp(values) > 0
+
+
+def test_tasks_whose_labels_are_all_the_same_have_the_documented_affinities() -> None:
+    alike = regressions((0, 1, 2, 3))
+    assert (converged(alike, equal_heads=True).values == 1).all()  # Eq. (17) would divide 0 by 0
+    assert np.diag(collected(GradientCosineAffinity, alike).values) == pytest.approx(1)
+    assert (np.diag(collected(TransferGainAffinity, alike).values) == 0).all()
+    scores = trained(alike).scores(pairs(4))
+    assert (scores["score"].values[scores["member"].values] == 0).all()
 
 
 def test_a_regression_task_with_constant_validation_labels_scores_zero() -> None:
