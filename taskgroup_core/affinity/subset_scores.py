@@ -19,6 +19,7 @@ from taskgroup_core.problems.problem import Problem, Split
 from taskgroup_core.scores import SCORES, elementwise_loss, present
 from taskgroup_core.subsets import Subsets
 from taskgroup_core.tasks import Task
+from taskgroup_core.training.row_parts import in_parts
 
 Values = dict[str, FloatArray]
 ORDER = {"network": None, "linear": 1, "quadratic": 2}  # of the Taylor expansion that is scored
@@ -86,9 +87,10 @@ def network_scores(
     values, flops = _empty(member), 0
 
     def forward(displacement: Tensor) -> Tensor:
-        if order is None:
-            return flat(theta + displacement, inputs)
-        return taylor(flat, inputs, displacement, order)
+        def scored(rows: Tensor) -> Tensor:
+            return flat(theta + displacement, rows) if order is None else taylor(flat, rows, displacement, order)
+
+        return in_parts(scored, inputs)
 
     for start in range(0, len(member), size):
         part = slice(start, start + size)

@@ -11,6 +11,7 @@ from torch import Tensor
 from taskgroup_core.matrices import FloatArray
 from taskgroup_core.problems.problem import Problem, Split
 from taskgroup_core.scores import SCORES, elementwise_loss, present
+from taskgroup_core.training.row_parts import in_parts
 
 
 def evaluate(
@@ -31,7 +32,7 @@ def evaluate(
     """
     used, labels = problem.table(split)
     with torch.no_grad():
-        output = outputs(problem.inputs[used].to(device)).cpu()
+        output = in_parts(lambda part: outputs(part.to(device)), problem.inputs[used]).cpu()
     result = {name: np.full(problem.n_tasks, np.nan) for name in ("score", "negative_loss")}
     there = present(labels)
     for index in subset:

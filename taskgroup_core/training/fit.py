@@ -19,6 +19,7 @@ from taskgroup_core.seeds import seeded, torch_generator
 from taskgroup_core.tasks import Task
 from taskgroup_core.training.batches import batch_sizes, smallest_batch
 from taskgroup_core.training.recipe import Recipe, make_optimiser, make_schedule
+from taskgroup_core.training.row_parts import in_parts
 from taskgroup_core.training.validation import Validation
 
 
@@ -171,7 +172,8 @@ def fit(
             losses.append(total / len(inputs))
             if validation is not None:
                 with torch.no_grad():
-                    validation_losses.append(validation.losses(network.eval()(validation.inputs)[None]))
+                    outputs = in_parts(network.eval(), validation.inputs)
+                    validation_losses.append(validation.losses(outputs[None]))
                 improved, stopped = validation.see(validation_losses[-1])
                 if improved and recipe.keep == "best":
                     best = copied(own_tensors(network))

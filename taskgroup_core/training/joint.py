@@ -26,6 +26,7 @@ from taskgroup_core.training.fit import (
     training_flops,
 )
 from taskgroup_core.training.recipe import Recipe, make_optimiser, make_schedule
+from taskgroup_core.training.row_parts import in_parts
 from taskgroup_core.training.validation import Validation
 
 
@@ -126,7 +127,8 @@ def joint_training(
             losses.append(total / len(inputs))
             if validation is not None:
                 with torch.no_grad():
-                    validation_losses.append(validation.losses(network.eval()(validation.inputs)[None]))
+                    outputs = in_parts(network.eval(), validation.inputs)
+                    validation_losses.append(validation.losses(outputs[None]))
                 improved, stopped = validation.see(validation_losses[-1])
                 if improved and recipe.keep == "best":
                     best = copied(own_tensors(network))

@@ -18,6 +18,7 @@ from taskgroup_core.seeds import derive, torch_generator
 from taskgroup_core.training.batches import batch_sizes
 from taskgroup_core.training.fit import own_tensors
 from taskgroup_core.training.recipe import Recipe, make_optimiser, make_schedule
+from taskgroup_core.training.row_parts import in_parts
 from taskgroup_core.training.stackable import Named, stacked_forward
 from taskgroup_core.training.stacked_layers import MaskSource
 from taskgroup_core.training.validation import Validation
@@ -148,8 +149,11 @@ class NetworkStack:
         size = max(1, len(self.going) * self.recipe.batch_size // len(inputs))
         for start in range(0, len(self.going), size):
             part = slice(start, min(start + size, len(self.going)))
-            seen = inputs.expand(part.stop - part.start, *inputs.shape)
-            losses.append(validation.losses(self.evaluated(*self._part(part), seen), part))
+
+            def outputs(rows: Tensor, part: slice = part) -> Tensor:
+                return self.evaluated(*self._part(part), rows.expand(part.stop - part.start, *rows.shape))
+
+            losses.append(validation.losses(in_parts(outputs, inputs, dim=1), part))
         self.validation_losses.append((self.going, torch.cat(losses)))
         improved, stopped = validation.see(torch.cat(losses))
         for name, value in self.best.items():
