@@ -285,9 +285,9 @@ def test_a_task_that_cannot_be_learnt_or_scored_is_refused_by_the_problem(split:
 def test_a_multiclass_task_with_one_class_is_refused_and_with_two_of_three_is_not(split: str) -> None:
     base = planted_problem(2, tasks_per_family=1, n_examples=150, n_features=5, kind="multiclass", classes=3)
     rows = getattr(base, split)
-    label = torch.where(rows.task_index == 1, rows.label.clamp(max=1), rows.label)
+    label = torch.where(rows.task_index == 1, rows.label.clamp(min=1), rows.label)
     two = replace(base, **{split: replace(rows, label=label)})
-    assert getattr(two, split).of_tasks([1]).label.unique().tolist() == [0, 1]
+    assert getattr(two, split).of_tasks([1]).label.unique().tolist() == [1, 2]
     one = replace(rows, label=torch.where(rows.task_index == 1, torch.full_like(label, 2), label))
     with pytest.raises(InputError, match=f"^{split}: found one class only for task '{base.tasks[1].name}'"):
         replace(base, **{split: one})
