@@ -87,7 +87,8 @@ def elementwise_loss(output: Tensor, label: Tensor, tasks: tuple[Task, ...]) -> 
     if kinds == {"regression"} and tasks[0].n_outputs > 1:
         return (output.reshape(label.shape) - label).square().mean(dim=-1)
     if kinds == {"binary"}:
-        return functional.binary_cross_entropy_with_logits(output, label, reduction="none")
+        # Torch gives the losses the labels' precision, not the outputs'.
+        return functional.binary_cross_entropy_with_logits(output, label.to(output.dtype), reduction="none")
     if "multiclass" in kinds:
         each = zip(tasks, output_columns(tasks), label.unbind(dim=-1), strict=True)
         return torch.stack([_loss_of_task(output[..., columns], known, task) for task, columns, known in each], dim=-1)

@@ -107,10 +107,9 @@ def test_training_a_linear_network_finds_scikit_learns_minimum():
 )
 def test_full_training_is_a_plain_loop_over_mini_batches(recipe, make):
     small = small_problem()
-    train, val = (replace(split, label=split.label.double()) for split in (small.train, small.val))
-    problem = replace(small, inputs=small.inputs.double(), train=train, val=val, build=lambda: small.build().double())
+    problem = replace(small, inputs=small.inputs.double(), build=lambda: small.build().double())
     subset, labels = [1, 3], torch.full((300, 4), torch.nan).double()
-    labels[train.input_index, train.task_index] = train.label
+    labels[small.train.input_index, small.train.task_index] = small.train.label.double()
     rows = (~labels[:, subset].isnan()).any(dim=1).nonzero()[:, 0]
     assert labels[rows][:, subset].isnan().any() and len(rows) > 64 and len(rows) % 32 > 1
     weight = problem.network(0).weight.detach().clone().requires_grad_()
@@ -126,7 +125,7 @@ def test_full_training_is_a_plain_loop_over_mini_batches(recipe, make):
     torch.testing.assert_close(trained, weight, rtol=0, atol=1e-10)
     found = FullTraining(problem, recipe, 0, "cpu").scores(np.array([[0, 1, 0, 1]], dtype=bool)).isel(subset=0)
     for task in subset:
-        some = val.of_tasks([task])
+        some = small.val.of_tasks([task])
         logits = (problem.inputs[some.input_index] @ weight[task]).detach()
         assert found["score"].values[task] == pytest.approx(f1_score(some.label, logits > 0), abs=1e-10)
         loss = log_loss(some.label, torch.sigmoid(logits))
