@@ -146,8 +146,10 @@ def rows_mix(network: nn.Module, inputs: Tensor) -> bool:
                 module.register_forward_hook(lambda _module, _inputs, output: seen.append(output.clone()))
         with torch.no_grad():
             seen.append(probe(rows))
-        rows_first = all(tensor.shape[:1] == rows.shape[:1] for tensor in seen)
-        return rows_first, [tensor[: len(inputs)] for tensor in seen if rows_first], _flat(probe.buffers())
+        # Several entries a row are fine, side by side, as of rows that are taken apart into series.
+        rows_first = all(tensor.ndim > 0 and len(tensor) % len(rows) == 0 for tensor in seen)
+        parts = [tensor[: len(tensor) // len(rows) * len(inputs)] for tensor in seen if rows_first]
+        return rows_first, parts, _flat(probe.buffers())
 
     first, alone, buffers = after(inputs)
     still, filled, others = after(torch.cat([inputs, inputs[:1], inputs[:1]]))

@@ -24,7 +24,8 @@ class MaskSource:
     ----------
     generators : one for each of the networks that are computed next, on their device.
     lengths : rows that count in the batch of each; no mask is drawn for rows that only fill it up. Where they differ,
-        every dropout layer must read a tensor whose first axis is the rows (see `rows_mix`).
+        every dropout layer must read a tensor whose first axis is the rows, or several entries a row, side by side
+        (see `rows_mix`).
     """
 
     generators: Sequence[torch.Generator] = ()
@@ -48,14 +49,16 @@ class _Masks(Function):
         if values.is_cuda:
             return torch.empty_like(values).bernoulli_(1 - p, generator=source.generators[0]).div_(1 - p), 0
         filled = min(lengths) < max(lengths)
-        if filled and values.shape[1:2] != (max(lengths),):
-            found = f"a dropout layer that reads {values.shape[1:2]} rows of a batch of {max(lengths)}"
+        # A row may have several entries, side by side.
+        each, rest = divmod(values.shape[1] if values.ndim > 1 else 0, max(lengths))
+        if filled and (rest or not each):
+            found = f"a dropout layer that reads {values.shape[1:2]} entries of a batch of {max(lengths)}"
             raise InputError("problem", found, "Train one network at a time: use a budget of 1.")
         masks = torch.zeros_like(values)
         for mask, value, generator, length in zip(masks, values, source.generators, lengths, strict=True):
             # In a tensor laid out as the network's own would be: torch draws in the order of the memory.
-            drawn = torch.empty_like(value[:length] if filled else value).bernoulli_(1 - p, generator=generator)
-            (mask[:length] if filled else mask).copy_(drawn)
+            part = slice(length * each if filled else None)
+            mask[part] = torch.empty_like(value[part]).bernoulli_(1 - p, generator=generator)
         return masks.div_(1 - p), 0
 
 

@@ -54,7 +54,9 @@ def test_an_estimate_without_the_unit_has_no_distance_but_the_affine_one():
 
 def test_what_knows_no_partner_and_the_other_examples():
     signal, stack = replicates(noise=0.5, n=8)
-    rows = {row["estimate"]: row for row in HeldOut("pairwise", "score", stack, -stack, 10).beside(np.diag(signal))}
+    made = HeldOut("pairwise", "score", stack, -stack, 10).beside(np.diag(signal), 4)
+    rows = {row["estimate"]: row for row in made}
+    assert (rows["single task"]["share"], rows["constant"]["share"], rows["task mean"]["share"]) == (0.4, 0, 0)
     assert all(rows[name]["partner"] == 0 for name in ("constant", "task mean", "single task"))
     assert rows["one training"]["share"] == 1
     # The test examples say the opposite here.

@@ -324,7 +324,7 @@ def sideways(steps):
     [
         (steps_first, steps_first, True),
         (steps_first_in_order, steps_first, True),
-        (folded, unfolded, True),
+        (folded, unfolded, False),  # several entries a row, side by side
         (turned, turned, True),
         (sideways, sideways, False),
     ],

@@ -198,7 +198,8 @@ def test_reptile_and_label_agreement_take_vectors() -> None:
     assert np.array_equal(label_agreement(equal), wanted)
 
 
-@pytest.mark.parametrize("name", ESTIMATORS)
+# As released, an intercept is fitted, which binary tasks only have.
+@pytest.mark.parametrize("name", [name for name in ESTIMATORS if name != "GRAD-TAE as released"])
 def test_every_estimator_runs(name: str) -> None:
     found = ESTIMATORS[name](vector_problem(share=1.0))
     assert found.shape == (N_TASKS, N_TASKS) and np.isfinite(found.values).all() and np.ptp(found.values) > 0
