@@ -11,7 +11,7 @@ from typing import Any, Literal
 from taskgroup_core.device import describe_device, resolve_device
 from taskgroup_core.errors import DataError
 from taskgroup_core.problems.catalogue import find_dataset
-from taskgroup_core.problems.registry import DataFile, file_sha256, locate
+from taskgroup_core.problems.registry import DataFile, DataSet, file_sha256, locate
 from taskgroup_core.runs import recordings
 from taskgroup_core.runs.checkpoint import Checkpoint, Deadline
 from taskgroup_core.runs.hashes import code_hash, modules_behind
@@ -53,20 +53,22 @@ def basis(recording: Recording) -> dict[str, Any]:
     modules = {file for entry in recording.entries for file in modules_behind(PACKAGE, entry)} - _KEEPERS
     return {
         "code": code_hash(PACKAGE, modules),
-        "data": data_hashes(recording.data) | {name: _known(name).sha256 for name in recording.official},
+        "data": data_hashes(recording.data) | {name: _official(name)[1].sha256 for name in recording.official},
         "parameters": json_hash(to_json(recording.parameters, "parameters")),
     }
 
 
-def _known(name: str) -> DataFile:
-    """The registry's entry of "DATA SET/FILE"."""
+def _official(name: str) -> tuple[DataSet, DataFile]:
+    """The registry's entries of "DATA SET/FILE"."""
     dataset, _, file = name.partition("/")
-    return find_dataset(dataset).file(file)
+    found = find_dataset(dataset)
+    return found, found.file(file)
 
 
 def _check_official(name: str) -> None:
-    path = locate(find_dataset(name.partition("/")[0]), _known(name).name)
-    if file_sha256(path) != _known(name).sha256:
+    dataset, file = _official(name)
+    path = locate(dataset, file.name)
+    if file_sha256(path) != file.sha256:
         raise DataError(str(path), "not the official file: another checksum", "Remove it and fetch it again.")
 
 

@@ -184,7 +184,7 @@ def test_official_files_are_checked_before_and_known_without_them(
     with pytest.raises(DataError, match="not the official file"):
         record("tiny", tmp_path, "cpu")
     assert not tiny_recording.COMPUTED
-    monkeypatch.setattr(recorder, "file_sha256", lambda _: recorder._known(name).sha256)
+    monkeypatch.setattr(recorder, "file_sha256", lambda _: recorder._official(name)[1].sha256)
     stored = load(record("tiny", tmp_path, "cpu").parent, "tiny")
     assert stored.provenance["basis"]["data"][name].startswith("6b23675b")
     file.unlink()
