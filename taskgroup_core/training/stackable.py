@@ -85,8 +85,10 @@ def why_not_stackable(networks: Sequence[nn.Module], inputs: Tensor, evaluation:
     inputs : a few inputs, with shape (rows, ...).
     evaluation : whether a pass in evaluation mode must be the same too.
     """
-    reason = _why_not_in_mode(networks, inputs, True, MaskSource())
-    if reason is None and draws_elsewhere(networks[0], inputs):
+    draws = draws_elsewhere(networks[0], inputs)
+    # Of two streams of numbers in a stack, and of one alone, only torch's own layers can be compared.
+    reason = _why_not_in_mode(networks, inputs, True, MaskSource(), compare=not draws)
+    if reason is None and draws:
         reason = _why_not_in_mode(networks, inputs, True)
     if reason is None and evaluation:
         reason = _why_not_in_mode(networks, inputs, False)
@@ -94,7 +96,11 @@ def why_not_stackable(networks: Sequence[nn.Module], inputs: Tensor, evaluation:
 
 
 def _why_not_in_mode(
-    networks: Sequence[nn.Module], inputs: Tensor, training: bool, masks: MaskSource | None = None
+    networks: Sequence[nn.Module],
+    inputs: Tensor,
+    training: bool,
+    masks: MaskSource | None = None,
+    compare: bool = True,
 ) -> str | None:
     copies = [copy.deepcopy(network).train(training) for network in networks]
     if masks is not None:
@@ -107,8 +113,8 @@ def _why_not_in_mode(
         together = _trace(outputs, parameters.values(), buffers.values(), len(copies))
     except Exception as error:  # whatever a user's module raises under vmap is a reason not to stack it
         return str(error).strip().split("\n")[0]
-    if masks is not None and draws_elsewhere(networks[0], inputs):
-        return None  # numbers of two streams in a stack, and of one alone: only torch's own layers can be compared
+    if not compare:
+        return None
     alone = []
     for network in copies:
         with seeded(0, "probe"):
