@@ -25,16 +25,11 @@ from taskgroup_core.training.fit import (
     labelled_rows,
     training_flops,
 )
+from taskgroup_core.training.network_probes import bytes_per_network, draws_elsewhere, rows_mix
 from taskgroup_core.training.network_stack import NetworkStack, StackedRun
 from taskgroup_core.training.recipe import Recipe
 from taskgroup_core.training.stack_plan import plan_stacks
-from taskgroup_core.training.stackable import (
-    NotStackedWarning,
-    bytes_per_network,
-    draws_elsewhere,
-    rows_mix,
-    why_not_stackable,
-)
+from taskgroup_core.training.stackable import NotStackedWarning, why_not_stackable
 from taskgroup_core.training.workers import side_by_side
 
 CPU_BUDGET = 256 * 2**20  # more brings nothing, and fewer networks at once pay more for each call

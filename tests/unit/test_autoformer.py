@@ -12,8 +12,9 @@ from torch import nn
 from taskgroup_core.models.auto_correlation import auto_correlation, decompose
 from taskgroup_core.models.autoformer import Autoformer, shared_by_series
 from taskgroup_core.models.forecaster import LinearForecaster, repeated
+from taskgroup_core.training.network_probes import rows_mix
 from taskgroup_core.training.shared_parameters import shared_parameters
-from taskgroup_core.training.stackable import rows_mix, why_not_stackable
+from taskgroup_core.training.stackable import why_not_stackable
 
 
 def drawn(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -11,9 +11,10 @@ from taskgroup_core.gradients.per_example import per_example_gradients
 from taskgroup_core.models.molecule import ATOMIC_NUMBERS, SUM_SCALE, MoleculeNetwork
 from taskgroup_core.problems.molecules import molecule_problem
 from taskgroup_core.training.fit import fit
+from taskgroup_core.training.network_probes import rows_mix
 from taskgroup_core.training.recipe import Recipe
 from taskgroup_core.training.shared_parameters import shared_parameters
-from taskgroup_core.training.stackable import NotStackedWarning, rows_mix, why_not_stackable
+from taskgroup_core.training.stackable import NotStackedWarning, why_not_stackable
 from taskgroup_core.training.stacked import fit_many
 from tests.molecules import random_molecules
 

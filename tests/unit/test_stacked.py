@@ -17,10 +17,11 @@ from taskgroup_core.training import stacked
 from taskgroup_core.training.batches import batch_sizes, smallest_batch
 from taskgroup_core.training.fit import fit, labelled_rows, training_flops
 from taskgroup_core.training.joint import joint_steps, joint_training
+from taskgroup_core.training.network_probes import bytes_per_network, rows_mix
 from taskgroup_core.training.network_stack import NetworkStack
 from taskgroup_core.training.recipe import Recipe
 from taskgroup_core.training.stack_plan import plan_stacks
-from taskgroup_core.training.stackable import NotStackedWarning, bytes_per_network, rows_mix, why_not_stackable
+from taskgroup_core.training.stackable import NotStackedWarning, why_not_stackable
 from taskgroup_core.training.stacked import fit_many
 from tests.small import small_problem
 
