@@ -16,7 +16,8 @@ from taskgroup_core.errors import InputError
 from taskgroup_core.matrices import make_affinity
 from taskgroup_core.problems.problem import Problem
 from taskgroup_core.seeds import torch_generator
-from taskgroup_core.training.joint import Moment, joint_steps, joint_training
+from taskgroup_core.training.epochs import Moment
+from taskgroup_core.training.joint import joint_steps, joint_training
 from taskgroup_core.training.recipe import Recipe
 from taskgroup_core.training.shared_parameters import Shared, shared_parameters
 

@@ -18,7 +18,7 @@ from taskgroup_core.gradients.flat import FlatNetwork
 from taskgroup_core.problems.problem import Problem, Split
 from taskgroup_core.scores import elementwise_loss, present
 from taskgroup_core.subsets import Subsets
-from taskgroup_core.training.fit import labelled_rows
+from taskgroup_core.training.epochs import labelled_rows
 
 
 class GaussNewton(EnsembleEstimate):

@@ -8,7 +8,7 @@ from torch import Tensor
 from taskgroup_core.affinity.collected import CollectedAffinity
 from taskgroup_core.affinity.task_gradients import gradient_flops, task_gradients
 from taskgroup_core.problems.problem import Problem
-from taskgroup_core.training.joint import Moment
+from taskgroup_core.training.epochs import Moment
 
 
 class GradientCosineAffinity(CollectedAffinity):

@@ -14,7 +14,7 @@ from taskgroup_core.affinity.task_gradients import gradient_flops, gradient_part
 from taskgroup_core.affinity.trial_steps import losses_after, losses_after_steps, optimiser_steps
 from taskgroup_core.problems.problem import Problem
 from taskgroup_core.scores import present
-from taskgroup_core.training.joint import Moment
+from taskgroup_core.training.epochs import Moment
 from taskgroup_core.training.recipe import Recipe
 from taskgroup_core.training.shared_parameters import Shared, shared_parameters
 

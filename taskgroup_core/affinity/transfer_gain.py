@@ -16,7 +16,7 @@ from taskgroup_core.affinity.trial_steps import gradient_steps, losses_after, op
 from taskgroup_core.errors import InputError
 from taskgroup_core.problems.problem import Problem
 from taskgroup_core.scores import present
-from taskgroup_core.training.joint import Moment
+from taskgroup_core.training.epochs import Moment
 from taskgroup_core.training.recipe import Recipe
 from taskgroup_core.training.shared_parameters import Shared
 from taskgroup_core.training.stackable import Named

@@ -18,7 +18,8 @@ from taskgroup_core.runs.provenance import measured, provenance
 from taskgroup_core.runs.record import RunRecord
 from taskgroup_core.runs.slices import Slices
 from taskgroup_core.subsets import pairs, sample_subsets
-from taskgroup_core.training.fit import fit, training_flops
+from taskgroup_core.training.epochs import training_flops
+from taskgroup_core.training.fit import fit
 from taskgroup_core.training.recipe import Recipe
 
 

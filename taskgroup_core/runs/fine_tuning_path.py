@@ -12,7 +12,8 @@ from torch.nn.utils import parameters_to_vector
 
 from taskgroup_core.problems.problem import Problem
 from taskgroup_core.seeds import seeded
-from taskgroup_core.training.fit import labelled_rows, mean_loss
+from taskgroup_core.training.epochs import labelled_rows
+from taskgroup_core.training.fit import mean_loss
 
 
 def fine_tuning_path(

@@ -31,7 +31,8 @@ from taskgroup_core.runs.record import Arrays, RunRecord
 from taskgroup_core.scores import present
 from taskgroup_core.seeds import derive, torch_generator
 from taskgroup_core.subsets import sample_subsets
-from taskgroup_core.training.fit import fit, labelled_rows
+from taskgroup_core.training.epochs import labelled_rows
+from taskgroup_core.training.fit import fit
 from taskgroup_core.training.recipe import Recipe
 
 WAYS = ("path", "straight", "random")

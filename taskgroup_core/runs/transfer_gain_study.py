@@ -27,8 +27,8 @@ from taskgroup_core.runs.stages import stages
 from taskgroup_core.runs.transfer_gain_parameters import TransferGainParameters
 from taskgroup_core.seeds import derive
 from taskgroup_core.subsets import pairs
+from taskgroup_core.training.epochs import training_flops
 from taskgroup_core.training.evaluate import evaluate
-from taskgroup_core.training.fit import training_flops
 from taskgroup_core.training.recipe import Recipe
 from taskgroup_core.training.stacked import fit_many
 

@@ -15,8 +15,8 @@ from taskgroup_core.problems.problem import Problem
 from taskgroup_core.runs.record import Arrays
 from taskgroup_core.scores import present
 from taskgroup_core.subsets import Subsets, pairs
+from taskgroup_core.training.epochs import training_flops
 from taskgroup_core.training.evaluate import evaluate
-from taskgroup_core.training.fit import training_flops
 from taskgroup_core.training.recipe import Recipe
 from taskgroup_core.training.stacked import fit_each
 

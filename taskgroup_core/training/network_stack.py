@@ -16,7 +16,7 @@ from taskgroup_core.problems.problem import Problem
 from taskgroup_core.scores import elementwise_loss, present
 from taskgroup_core.seeds import derive, torch_generator
 from taskgroup_core.training.batches import batch_sizes
-from taskgroup_core.training.fit import own_tensors
+from taskgroup_core.training.epochs import own_tensors
 from taskgroup_core.training.recipe import Recipe, make_optimiser, make_schedule
 from taskgroup_core.training.row_parts import in_parts
 from taskgroup_core.training.stackable import Named, stacked_forward
@@ -107,14 +107,14 @@ class NetworkStack:
             rows[torch.randperm(len(rows), generator=order)] for rows, order in zip(self.rows, self.orders, strict=True)
         ]
         table = pad_sequence(shuffled, batch_first=True, padding_value=-1).to(self.place)
-        total, size = torch.zeros(len(self.going), device=self.place), self.recipe.batch_size
+        total, size = torch.tensor(0, device=self.place), self.recipe.batch_size
         sizes = torch.tensor([batch_sizes(len(rows), size, self.smallest) for rows in self.rows])
         for step, lengths in enumerate(sizes.T):
             self.optimiser.zero_grad(set_to_none=True)
             losses = self._losses(table[:, step * size :][:, : int(lengths.max())], lengths.tolist())
             losses.sum().backward()
             self.optimiser.step()
-            total += losses.detach() * lengths.to(self.place)
+            total = total + losses.detach() * lengths.to(self.place)
         return total / sizes.sum(dim=1).to(self.place)
 
     def _losses(self, rows: Tensor, lengths: list[int]) -> Tensor:

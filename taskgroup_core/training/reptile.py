@@ -14,7 +14,8 @@ from taskgroup_core.device import resolve_device
 from taskgroup_core.errors import InputError
 from taskgroup_core.problems.problem import Problem
 from taskgroup_core.seeds import seeded, torch_generator
-from taskgroup_core.training.fit import Fitted, check_losses, mean_loss
+from taskgroup_core.training.epochs import Fitted, check_losses
+from taskgroup_core.training.fit import mean_loss
 from taskgroup_core.training.shared_parameters import Shared, shared_parameters
 
 
@@ -90,7 +91,7 @@ def reptile(
         for done in range(recipe.rounds):
             if observe is not None and done % every == 0:
                 observe(done, network)
-            move, total = torch.zeros_like(theta), torch.zeros((), device=place)
+            move, total = torch.zeros_like(theta), torch.tensor(0, device=place)
             for task in range(problem.n_tasks):
                 own, column = problem.train.of_tasks([task]), problem.columns([task]).to(place)
                 vector_to_parameters(theta.clone(), parameters)  # a copy, because steps are taken in place

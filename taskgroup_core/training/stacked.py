@@ -17,14 +17,8 @@ from taskgroup_core.errors import InputError
 from taskgroup_core.problems.problem import Problem
 from taskgroup_core.seeds import seeded
 from taskgroup_core.training.batches import smallest_batch
-from taskgroup_core.training.fit import (
-    Fitted,
-    check_losses,
-    check_members,
-    fit,
-    labelled_rows,
-    training_flops,
-)
+from taskgroup_core.training.epochs import Fitted, check_losses, labelled_rows, training_flops
+from taskgroup_core.training.fit import check_members, fit
 from taskgroup_core.training.network_probes import bytes_per_network, draws_elsewhere, rows_mix
 from taskgroup_core.training.network_stack import NetworkStack, StackedRun
 from taskgroup_core.training.recipe import Recipe

@@ -20,7 +20,7 @@ from taskgroup_core.models.sign import Sign
 from taskgroup_core.problems.debian import debian_problem
 from taskgroup_core.problems.problem import Problem
 from taskgroup_core.tasks import Task
-from taskgroup_core.training.fit import labelled_rows
+from taskgroup_core.training.epochs import labelled_rows
 from taskgroup_core.training.joint import joint_training
 from taskgroup_core.training.recipe import Recipe
 

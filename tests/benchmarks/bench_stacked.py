@@ -21,7 +21,8 @@ from taskgroup_core.device import describe_device, resolve_device
 from taskgroup_core.flops import network_flops
 from taskgroup_core.problems.debian import TEACHING_TAGS, debian_problem
 from taskgroup_core.problems.problem import Problem
-from taskgroup_core.training.fit import Fitted, fit, training_flops
+from taskgroup_core.training.epochs import Fitted, training_flops
+from taskgroup_core.training.fit import fit
 from taskgroup_core.training.recipe import Recipe
 from taskgroup_core.training.stacked import fit_many
 

@@ -13,7 +13,7 @@ from taskgroup_core.affinity.collected import CollectedAffinity
 from taskgroup_core.affinity.gradient_cosine import GradientCosineAffinity
 from taskgroup_core.affinity.lookahead import LookaheadAffinity
 from taskgroup_core.affinity.transfer_gain import TransferGainAffinity
-from taskgroup_core.training.fit import Fitted
+from taskgroup_core.training.epochs import Fitted
 from taskgroup_core.training.joint import joint_training
 from taskgroup_core.training.recipe import Recipe
 from tests.small import small_problem

@@ -10,8 +10,9 @@ from taskgroup_core.affinity.full_training import FullTraining, mean_and_error, 
 from taskgroup_core.errors import InputError
 from taskgroup_core.models.sign import Sign
 from taskgroup_core.subsets import all_subsets, pairs
+from taskgroup_core.training.epochs import training_flops
 from taskgroup_core.training.evaluate import evaluate
-from taskgroup_core.training.fit import fit, training_flops
+from taskgroup_core.training.fit import fit
 from taskgroup_core.training.recipe import Recipe
 from tests.small import small_problem
 

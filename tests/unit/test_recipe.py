@@ -10,7 +10,8 @@ from taskgroup_core.errors import InputError
 from taskgroup_core.flops import network_flops
 from taskgroup_core.models.sign import Sign
 from taskgroup_core.scores import elementwise_loss
-from taskgroup_core.training.fit import fit, training_flops
+from taskgroup_core.training.epochs import training_flops
+from taskgroup_core.training.fit import fit
 from taskgroup_core.training.recipe import Recipe, make_optimiser, make_schedule
 from taskgroup_core.training.stacked import fit_many
 from tests.small import small_problem

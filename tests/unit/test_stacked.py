@@ -15,7 +15,8 @@ from taskgroup_core.problems.problem import Problem
 from taskgroup_core.tasks import Task
 from taskgroup_core.training import stacked
 from taskgroup_core.training.batches import batch_sizes, smallest_batch
-from taskgroup_core.training.fit import fit, labelled_rows, training_flops
+from taskgroup_core.training.epochs import labelled_rows, training_flops
+from taskgroup_core.training.fit import fit
 from taskgroup_core.training.joint import joint_steps, joint_training
 from taskgroup_core.training.network_probes import bytes_per_network, rows_mix
 from taskgroup_core.training.network_stack import NetworkStack
