@@ -27,7 +27,7 @@ help: ## this list
 $(STAMP): pyproject.toml constraints.txt
 	@echo "installing into $(VENV): 2 to 4 minutes, once"
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install -qq --no-compile -c constraints.txt -e '.[solve,graph,data,text,notebooks,book,dev]'
+	$(BIN)/python -m pip install -qq --no-compile -c constraints.txt -e '.[solve,graph,mtl,data,text,notebooks,book,dev]'
 	@touch $@
 
 venv: $(STAMP) ## the environment in .venv
@@ -64,7 +64,7 @@ test: lint ## lint, then all tests, the notebooks' stored outputs and the render
 
 lock: ## renew constraints.txt from the bounds of pyproject.toml
 	$(PYTHON) -m venv --clear build/lock
-	build/lock/bin/python -m pip install -qq -e '.[solve,graph,data,text,notebooks,book,dev]'
+	build/lock/bin/python -m pip install -qq -e '.[solve,graph,mtl,data,text,notebooks,book,dev]'
 	@{ grep '^#' constraints.txt; build/lock/bin/python -m pip freeze --exclude-editable | sed 's/+cpu$$//'; } > build/lock.txt
 	@mv build/lock.txt constraints.txt && rm -r build/lock
 

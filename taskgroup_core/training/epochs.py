@@ -87,9 +87,17 @@ def labelled_rows(problem: Problem, members: Sequence[int]) -> tuple[Tensor, Ten
     return used[known], labels[known]
 
 
-def training_flops(problem: Problem, subset: Sequence[int], recipe: Recipe, epochs: int | None = None) -> int:
-    """What `fit` counts for this subset, without training: for all epochs of the recipe, or for so many."""
+def training_flops(
+    problem: Problem, subset: Sequence[int], recipe: Recipe, epochs: int | None = None, of_row: int | None = None
+) -> int:
+    """What `fit` counts for this subset, without training: for all epochs of the recipe, or for so many.
+
+    Parameters
+    ----------
+    of_row : operations of a step for each input; None for those of one pass forward and back.
+    """
     forward, forward_backward = problem.row_flops
+    forward_backward = forward_backward if of_row is None else of_row
     flops = forward_backward * len(labelled_rows(problem, sorted(set(subset)))[0])
     if recipe.validates:
         flops += forward * len(problem.table("val")[0])
