@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from taskgroup_core.errors import InputError
 from taskgroup_core.training.grad_norm import GradNorm
-from taskgroup_core.training.library_weightings import GradientAggregation, LossScalarisation
+from taskgroup_core.training.gradient_aggregation import GradientAggregation
+from taskgroup_core.training.loss_scalarisation import LossScalarisation
 
 
 class Weighting(Protocol):
@@ -50,7 +51,7 @@ def make_weighting(name: str, **settings: Any) -> Weighting:
     Raises
     ------
     InputError : an unknown name.
-    MissingExtra : torchjd is not installed, which all but GradNorm are taken from.
+    MissingExtra : torchjd is not installed, where the first two and PCGrad are taken from.
     """
     if name not in WEIGHTINGS:
         raise InputError("name", repr(name), f"Use one of {', '.join(WEIGHTINGS)}.")
