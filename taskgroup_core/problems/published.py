@@ -12,7 +12,7 @@ from taskgroup_core.matrices import make_affinity
 from taskgroup_core.problems.registry import embedded
 
 MATRICES = ("tag_celeba", "tag_taskonomy", "hoa_celeba", "hoa_taskonomy")
-TABLES = ("standley_networks", "printed_networks", "printed_totals", "solver_seconds")
+TABLES = ("standley_networks", "printed_networks", "printed_totals", "celeba_totals", "solver_seconds")
 
 
 def published_matrix(name: str, folder: str | Path | None = None) -> xr.DataArray:
@@ -50,7 +50,8 @@ def published_table(name: str, folder: str | Path | None = None) -> pd.DataFrame
     ----------
     name : "standley_networks" (losses of all networks of HOA's setting 2: split, cost in networks of full size, five
         tasks), "printed_networks" (error of a task in a network of a printed table), "printed_totals" (the total
-        beside them) or "solver_seconds" (Principled's Table 2).
+        beside them), "celeba_totals" (the total error of TAG's nine attributes by two later papers) or
+        "solver_seconds" (Principled's Table 2).
     folder : where the files are; see `embedded`.
 
     Returns
@@ -64,7 +65,8 @@ def published_table(name: str, folder: str | Path | None = None) -> pd.DataFrame
 
     References
     ----------
-    TAG, Tables 4 to 7 and 9 to 11; Principled task grouping, Tables 1 and 2; Standley et al. 2020, setting 2.
+    TAG, Tables 4 to 7 and 9 to 11; Principled task grouping, Tables 1 to 3; SCA, Table 2; Standley et al. 2020,
+    setting 2.
     """
     _check(name, TABLES)
     return pd.read_csv(embedded("published", folder) / f"{name}.csv")
