@@ -36,6 +36,11 @@ def check_members(problem: Problem, subset: Sequence[int], argument: str = "subs
     return members
 
 
+def output_columns(problem: Problem, members: Sequence[int], place: torch.device) -> Tensor | slice:
+    """The columns of the output that belong to some tasks, as an index; for all tasks one that copies nothing."""
+    return slice(None) if len(members) == problem.n_tasks else problem.columns(members).to(place)
+
+
 def fit(
     problem: Problem,
     subset: Sequence[int],
@@ -75,7 +80,7 @@ def fit(
         network.load_state_dict(start.state_dict())
     network = network.to(place)
     tasks = tuple(problem.tasks[index] for index in members)
-    columns = slice(None) if len(members) == problem.n_tasks else problem.columns(members).to(place)
+    columns = output_columns(problem, members, place)
 
     def backward(moment: Moment) -> Tensor:
         moment.optimiser.zero_grad(set_to_none=True)

@@ -16,7 +16,7 @@ from taskgroup_core.scores import elementwise_loss, present
 from taskgroup_core.tasks import Task
 from taskgroup_core.training.batches import batch_sizes, smallest_batch
 from taskgroup_core.training.epochs import Fitted, Moment, labelled_rows, run_epochs, training_flops
-from taskgroup_core.training.fit import check_members
+from taskgroup_core.training.fit import check_members, output_columns
 from taskgroup_core.training.recipe import Recipe
 from taskgroup_core.training.weighting import Weighting
 
@@ -78,7 +78,7 @@ def joint_training(
     members = list(range(problem.n_tasks)) if subset is None else check_members(problem, subset)
     place = resolve_device(device)
     network = problem.network(seed).to(place)
-    tasks, columns = tuple(problem.tasks[index] for index in members), problem.columns(members).to(place)
+    tasks, columns = tuple(problem.tasks[index] for index in members), output_columns(problem, members, place)
     beside = () if weighting is None else weighting.start(network, problem.n_outputs, len(members))
     of_row: list[int] = []
 
