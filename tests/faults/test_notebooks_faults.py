@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import pickle
+import shutil
 
 import pytest
 
@@ -180,6 +181,29 @@ def test_an_unknown_chapter(make_notebook, tmp_path):
         find_chapters(["05"], folder)
     with pytest.raises(InputError, match="none there"):
         find_chapters(folder=tmp_path)
+
+
+def test_a_folder_that_is_no_site_is_never_deleted(tmp_path, capsys):
+    (tmp_path / "mine.txt").write_text("precious")
+    for site in (tmp_path, tmp_path / "mine.txt"):
+        assert book.main(["--site", str(site), "--executed", str(tmp_path / "executed")]) == 1
+        assert f"error: site: found {site}, which holds no site" in capsys.readouterr().err
+    assert (tmp_path / "mine.txt").read_text() == "precious"
+
+
+def test_an_earlier_site_is_replaced_also_one_that_was_cut_short(monkeypatch, tmp_path):
+    def cut(*arguments, **options):
+        raise KeyboardInterrupt
+
+    site = tmp_path / "site"
+    site.mkdir()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(shutil, "copytree", cut)
+        book.stage(site, tmp_path / "executed")
+    for _ in range(2):
+        book.stage(site, tmp_path / "executed")
+        assert (site / "_toc.yml").is_file() and not (site / "old.html").exists()
+        (site / "old.html").write_text("old")
 
 
 def test_another_mathjax_than_the_pinned_one(monkeypatch, tmp_path):
