@@ -135,8 +135,8 @@ def _execute_one(path: Path, key: str, values: Mapping[str, Any], folder: Path, 
         print(f"{path.stem}: reused, nothing changed (its execution took {earlier:.0f} s)", flush=True)
         return Executed(target, earlier, reused=True)
     expected = f"last time {earlier:.0f} s" if earlier_key else "for the first time"
-    print(f"{path.stem}: executing at scale {values['scale']}, {expected}", flush=True)
     folder.mkdir(parents=True, exist_ok=True)
+    print(f"{path.stem}: executing at scale {values['scale']}, {expected}", flush=True)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         draft, figures = Path(scratch) / path.name, Path(scratch) / "figures"
         figures.mkdir()
