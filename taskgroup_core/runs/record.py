@@ -123,7 +123,7 @@ def check_arrays(arrays: Mapping[str, Any]) -> Arrays:
         try:
             array = np.array(value, order="C")
         except ValueError as error:  # rows of several lengths
-            raise InputError(f"arrays[{name!r}]", str(error), "Give all rows one length.") from error
+            raise InputError(f"arrays[{name!r}]", str(error).rstrip("."), "Give all rows one length.") from error
         if array.dtype.kind not in "biufcU":
             raise InputError(f"arrays[{name!r}]", f"type {array.dtype}", "Store numbers, booleans or text.")
         array = array.astype(array.dtype.newbyteorder("<"), copy=False)
