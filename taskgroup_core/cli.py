@@ -33,9 +33,17 @@ class _OneLineErrors(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except (InputError, MissingExtra) as error:
-            typer.echo(f"error: {' '.join(str(error).splitlines())}", err=True)
+        except BrokenPipeError:
+            raise  # the reader of the output has gone: click ends quietly
+        except (InputError, MissingExtra, OSError) as error:
+            told = " ".join(str(error).splitlines())
+            if isinstance(error, OSError):
+                told += ". Make room or allow access there, or name another place."
+            typer.echo(f"error: {told}", err=True)
             raise typer.Exit(BAD_INPUT) from error
+        except KeyboardInterrupt as error:
+            typer.echo("interrupted: what is finished is kept; run the same command again to go on", err=True)
+            raise typer.Exit(INTERRUPTED) from error
 
 
 app = typer.Typer(
@@ -57,6 +65,8 @@ def record(
     restart: Annotated[bool, typer.Option("--restart", help="Drop finished slices and begin again.")] = False,
 ) -> None:
     """Make one paper-scale recording, in slices: run the same command again until it is finished."""
+    if plan and name is not None:
+        raise InputError("NAME", f"{name!r} beside --plan", "Leave one of the two out: --plan lists all recordings.")
     if plan:
         _print_plan(out)
         return
@@ -112,7 +122,7 @@ app.add_typer(data, name="data")
 
 @data.command("list")
 def list_data() -> None:
-    """List all data sets: files, size, licence, and whether they are here."""
+    """List the data sets whose files can be fetched or verified: files, size, licence, and whether they are here."""
     table: list[tuple[str, ...]] = [("name", "title", "files", "MiB", "licence", "state")]
     for one in catalogue().values():
         mib, whole = total_mib(one)
@@ -146,11 +156,7 @@ def fetch(
     files: Annotated[list[str] | None, typer.Argument(help="Names or patterns of files; all where none.")] = None,
 ) -> None:
     """Download what is not here yet of a data set; a cut download goes on where it stopped."""
-    try:
-        downloads.fetch(find_dataset(name), files or [], transfer=Transfer(progress=True), tell=_tell)
-    except KeyboardInterrupt as error:
-        typer.echo(f"{name}: interrupted. Run the same command again to go on.", err=True)
-        raise typer.Exit(INTERRUPTED) from error
+    downloads.fetch(find_dataset(name), files or [], transfer=Transfer(progress=True), tell=_tell)
 
 
 def _datasets(name: str | None) -> list[DataSet]:

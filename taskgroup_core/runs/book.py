@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
-from taskgroup_core.errors import DataError, MissingExtra
+from taskgroup_core.errors import DataError, InputError, MissingExtra
 from taskgroup_core.runs.hashes import file_hash
 from taskgroup_core.runs.notebook_files import find_chapters
 from taskgroup_core.runs.provenance import ROOT
@@ -30,7 +30,7 @@ def stage(site: Path, executed: Path, root: Path = ROOT) -> dict[str, str]:
 
     Parameters
     ----------
-    site : the folder; its earlier content is removed.
+    site : the folder: a new one, an empty one, or that of an earlier site, which is removed.
     executed : folder of executed chapters (see `taskgroup_core.runs.notebooks.execute`).
     root : the checkout with _config.yml, _toc.yml, book/, notebooks/ and data/.
 
@@ -41,10 +41,18 @@ def stage(site: Path, executed: Path, root: Path = ROOT) -> dict[str, str]:
 
     Raises
     ------
+    InputError : the folder holds something else than a site.
     DataError : MathJax is not the pinned file.
     MissingExtra : the package that carries it is absent.
     """
+    mathjax, vendored = _mathjax(), site / "_vendored" / "mathjax"
+    if not vendored.is_dir() and (site.is_file() or (site.is_dir() and any(site.iterdir()))):
+        raise InputError("site", f"{site}, which holds no site", "Name a new folder, or an empty one.")
     shutil.rmtree(site, ignore_errors=True)
+    # First of all, since it is what a site is known by. Not into _static: jupyter-book loads all scripts there on every
+    # page, so pages with formulas would load it twice.
+    vendored.mkdir(parents=True)
+    shutil.copy(mathjax, vendored)
     shutil.copytree(root / "book", site / "book", ignore=shutil.ignore_patterns("_static", "__pycache__"))
     shutil.copytree(root / "book" / "_static", site / "_static")
     for name in ("_config.yml", "_toc.yml"):
@@ -52,9 +60,6 @@ def stage(site: Path, executed: Path, root: Path = ROOT) -> dict[str, str]:
     for card in (root / "data").rglob("*.md"):  # pages include the data cards
         (site / card.relative_to(root)).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(card, site / card.relative_to(root))
-    # Not into _static: jupyter-book loads all scripts there on every page, so pages with formulas would load it twice.
-    (site / "_vendored" / "mathjax").mkdir(parents=True)
-    shutil.copy(_mathjax(), site / "_vendored" / "mathjax")
     (site / "notebooks").mkdir()
     shown = {}
     for stored in find_chapters(folder=root / "notebooks"):
@@ -104,14 +109,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Exit status: 0, or 1 after an error, which is told on the standard error output.
     """
     parser = argparse.ArgumentParser(prog="python -m taskgroup_core.runs.book", description=__doc__)
-    parser.add_argument("--executed", type=Path, default=ROOT / "build" / "executed")
-    parser.add_argument("--site", type=Path, default=ROOT / "build" / "site")
+    executed, site = ROOT / "build" / "executed", ROOT / "build" / "site"
+    parser.add_argument("--executed", type=Path, default=executed, help="folder of the executed chapters")
+    parser.add_argument(
+        "--site", type=Path, default=site, help="folder of the book: new, empty, or an earlier site, which is DELETED"
+    )
     given = parser.parse_args(arguments)
     try:
         for name, scale in stage(given.site.resolve(), given.executed.resolve()).items():
             print(f"{name}: rendering its {scale} outputs", flush=True)
         page = render(given.site.resolve())
-    except (DataError, MissingExtra, BookFailed) as error:
+    except (InputError, MissingExtra, BookFailed) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(f"the book: open {page}")

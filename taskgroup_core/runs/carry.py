@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from importlib import metadata
@@ -60,15 +61,17 @@ def carry(folder: Path | str, python: str = "3.12") -> list[Path]:
     Parameters
     ----------
     folder : made where it is not there.
-    python : version of Python there.
+    python : version of Python there, such as "3.12".
 
     Raises
     ------
-    InputError : pip cannot get one of them; or see `needs`.
+    InputError : another version than of that form; pip cannot get one of them; or see `needs`.
     """
+    if not re.fullmatch(r"3\.\d+", python):
+        raise InputError("python", repr(python), 'Write the version with one dot, such as "3.12".')
+    wanted = needs(CARRIED, python, frozenset(PRESENT))
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
-    wanted = needs(CARRIED, python, frozenset(PRESENT))
     pins = [f"{name}=={version}" for name, version in wanted.items()]
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
     command += ["--python-version", python, "--implementation", "cp", "--dest", str(target)]

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from taskgroup_core.errors import DataError, InputError
@@ -16,6 +17,8 @@ from taskgroup_core.runs.record import Arrays, check_arrays, check_name
 from taskgroup_core.runs.store import pack_arrays, unpack_arrays, write_atomically
 
 _MANIFEST = "checkpoint.json"
+# The entry of a slice's archive with the key of the run that made it: no array of a slice can have such a name.
+_KEY = "/key"
 
 
 class OutOfTime(Exception):
@@ -53,6 +56,9 @@ class Deadline:
 
 class Checkpoint:
     """The finished slices of one run: one file each in a folder that belongs to this run alone.
+
+    Each slice holds the key of the run that made it. So where a run takes over the folder of another that has not
+    ended yet (`restart`), neither ever reads what the other goes on storing.
 
     Parameters
     ----------
@@ -98,19 +104,23 @@ class Checkpoint:
         return list(self._sessions)
 
     def get(self, name: str) -> Arrays | None:
-        """The arrays of a finished slice, None where it is not finished.
+        """The arrays of a finished slice, None where it is not finished, or by a run with another key.
 
         Raises
         ------
-        DataError : a damaged file.
+        DataError : a damaged file, or a folder in its place.
         """
         path = self._path(name)
-        if not path.exists():
-            return None
+        remedy = "Delete it: the slice is then computed again."
         try:
-            return check_arrays(unpack_arrays(path.read_bytes(), path))
+            arrays = unpack_arrays(path.read_bytes(), path)
+        except FileNotFoundError:
+            return None
         except DataError as error:
-            raise DataError(str(path), error.found, "Delete it: the slice is then computed again.") from error
+            raise DataError(str(path), error.found, remedy) from error
+        except OSError as error:
+            raise DataError(str(path), error.strerror or "no readable file", remedy) from error
+        return check_arrays(arrays) if str(arrays.pop(_KEY, None)) == self._key else None
 
     def put(self, name: str, /, **arrays: ArrayLike) -> None:
         """Store a finished slice, whole or not at all.
@@ -119,7 +129,7 @@ class Checkpoint:
         ------
         InputError : a name or an array that cannot be stored.
         """
-        write_atomically(self._path(name), pack_arrays(check_arrays(arrays)))
+        write_atomically(self._path(name), pack_arrays({**check_arrays(arrays), _KEY: np.array(self._key)}))
 
     def add_session(self, **facts: Any) -> None:
         """Note what one process spent on the run (seconds, device, ...), so that the total outlives it."""
@@ -129,7 +139,7 @@ class Checkpoint:
     def remove_slices(self) -> None:
         """Delete the slices and the folder's description, nothing else."""
         for path in self.folder.glob("[!.]*.npz"):
-            path.unlink()
+            path.unlink(missing_ok=True)
         self._manifest.unlink(missing_ok=True)
 
     def _path(self, name: str) -> Path:
@@ -139,8 +149,8 @@ class Checkpoint:
     def _read(self) -> tuple[str, list[dict[str, Any]]]:
         try:
             manifest = json.loads(self._manifest.read_text(encoding="utf-8"))
-            return manifest["key"], manifest["sessions"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            return manifest["key"], [dict(session) for session in manifest["sessions"]]
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             found = f"no readable description of a checkpoint ({error})"
             raise DataError(str(self._manifest), found, "Use --restart to begin again.") from error
 

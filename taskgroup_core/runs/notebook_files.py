@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from taskgroup_core.errors import DataError, InputError, MissingExtra
 from taskgroup_core.runs.provenance import ROOT
+from taskgroup_core.runs.store import write_atomically
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -19,10 +20,11 @@ NOTEBOOKS = ROOT / "notebooks"
 # Without this every kernel warns that it talks over local TCP, and some report the interruption by which an idle kernel
 # is told to end. What fails in a cell comes back as its output.
 QUIET = ["--log-level=CRITICAL"]
+DIED = "its kernel died, as one does that is out of memory"
 
 
 class ChapterFailed(RuntimeError):
-    """A cell of a chapter that raised an error; the message names the chapter, the cell and the error."""
+    """A cell of a chapter that raised an error, or a kernel that died; the message names the chapter and the error."""
 
 
 def find_chapters(names: Sequence[str] = (), folder: Path = NOTEBOOKS) -> list[Path]:
@@ -45,7 +47,7 @@ def read_notebook(path: Path) -> NotebookNode:
 
     Raises
     ------
-    DataError : the file is missing or is no notebook.
+    DataError : the file is missing, cannot be read or is no notebook.
     MissingExtra : nbformat is absent.
     """
     try:
@@ -56,7 +58,7 @@ def read_notebook(path: Path) -> NotebookNode:
         notebook: NotebookNode = nbformat.read(path, as_version=4)
     except FileNotFoundError as error:
         raise DataError(str(path), "no such file", "Name a notebook that exists.") from error
-    except (nbformat.reader.NotJSONError, nbformat.ValidationError, AttributeError, KeyError) as error:
+    except (OSError, ValueError, nbformat.ValidationError, AttributeError, KeyError) as error:
         raise DataError(str(path), "something that is no notebook", "Restore the file.") from error
     return notebook
 
@@ -87,14 +89,14 @@ def store_outputs(path: Path) -> float:
 
     Raises
     ------
-    ChapterFailed : a cell raised an error; the file is left as it was.
+    ChapterFailed : a cell raised an error, or the kernel died; the file is left as it was.
     MissingExtra : nbclient is absent.
     """
     notebook = read_notebook(path)
     try:
         import nbformat
         from nbclient import NotebookClient
-        from nbclient.exceptions import CellExecutionError
+        from nbclient.exceptions import CellExecutionError, DeadKernelError
     except ImportError as error:
         raise MissingExtra("nbclient", "notebooks") from error
     where = {"metadata": {"path": str(path.resolve().parent)}}
@@ -106,9 +108,11 @@ def store_outputs(path: Path) -> float:
         client.execute()
     except CellExecutionError as error:
         raise ChapterFailed(f"{path.stem}: {error}") from error
+    except DeadKernelError as error:
+        raise ChapterFailed(f"{path.stem}: {DIED}") from error
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     notebook["metadata"] = {"kernelspec": kernel, "language_info": {"name": "python"}}
-    nbformat.write(notebook, path)
+    write_atomically(path, (nbformat.writes(notebook) + "\n").encode())
     return time.monotonic() - started
 
 
@@ -117,6 +121,21 @@ def _targets(statement: ast.stmt) -> list[ast.Name]:
     return [target for target in targets if isinstance(target, ast.Name)]
 
 
+def main(names: Sequence[str]) -> int:
+    """Store the outputs of chapters anew; the command line of this module.
+
+    Returns
+    -------
+    Exit status: 0, or 1 after an error, which is told on the standard error output.
+    """
+    try:
+        for chapter in find_chapters(names):
+            print(f"{chapter.stem}: outputs stored in {store_outputs(chapter):.0f} s", flush=True)
+    except (InputError, MissingExtra, ChapterFailed, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
 if __name__ == "__main__":
-    for chapter in find_chapters(sys.argv[1:]):
-        print(f"{chapter.stem}: outputs stored in {store_outputs(chapter):.0f} s", flush=True)
+    sys.exit(main(sys.argv[1:]))

@@ -19,10 +19,10 @@ from typing import Any
 from tqdm import tqdm
 
 from taskgroup_core.device import resolve_device
-from taskgroup_core.errors import InputError, MissingExtra
+from taskgroup_core.errors import DataError, InputError, MissingExtra
 from taskgroup_core.runs.chapter import FIGURES, Chapter, begin, check_names, check_scale
 from taskgroup_core.runs.hashes import code_hash, file_hash
-from taskgroup_core.runs.notebook_files import QUIET, ChapterFailed, declared_parameters, read_notebook
+from taskgroup_core.runs.notebook_files import DIED, QUIET, ChapterFailed, declared_parameters, read_notebook
 from taskgroup_core.runs.provenance import PACKAGE, ROOT, versions
 
 __all__ = ["Chapter", "ChapterFailed", "Executed", "begin", "execute"]
@@ -69,7 +69,7 @@ def execute(
     notebooks : the notebooks, each with a cell tagged "parameters".
     scale : "smoke", "embedded" or "paper".
     out : copies go to OUT/SCALE/NAME.ipynb, saved figures to OUT/SCALE/figures/NAME/.
-    parameters : further papermill parameters, given to every notebook.
+    parameters : papermill parameters besides the scale, given to every notebook.
     force : execute even where an execution could be reused.
     workers : chapters that are executed at a time, each in a process of its own with its share of the cores. Threads
         that wait for one another gain little in networks of this size: two chapters with a thread each are done much
@@ -78,13 +78,17 @@ def execute(
 
     Raises
     ------
-    InputError : unknown scale, a parameter that a notebook does not declare, or fewer than one worker.
-    DataError : a notebook that is missing, is no notebook, or has no parameters cell.
-    ChapterFailed : a cell raised an error.
+    InputError : unknown scale, a scale among the parameters, a parameter that a notebook does not declare, or fewer
+        than one worker.
+    DataError : a notebook that is missing, is no notebook, or has no parameters cell; a folder where a copy belongs.
+    ChapterFailed : a cell raised an error, or a kernel died.
     MissingExtra : papermill is absent.
     """
     if workers < 1:
         raise InputError("workers", str(workers), "Use a whole number, 1 or more.")
+    if parameters and "scale" in parameters:
+        found = f"scale={parameters['scale']!r} among them"
+        raise InputError("parameters", found, "Give it as the argument `scale` (--scale).")
     values = {**(parameters or {}), "scale": check_scale(scale)}
     cells = {}
     for path in notebooks:
@@ -126,13 +130,13 @@ def _share_cores(workers: int) -> None:
 
 def _execute_one(path: Path, key: str, values: Mapping[str, Any], folder: Path, force: bool) -> Executed:
     target = folder / path.name
-    before = read_notebook(target)["metadata"].get("taskgroup", {}) if target.exists() else {}
-    if before.get("key") == key and not force:
-        print(f"{path.stem}: reused, nothing changed (its execution took {before['seconds']:.0f} s)", flush=True)
-        return Executed(target, before["seconds"], reused=True)
-    expected = f"last time {before['seconds']:.0f} s" if before else "for the first time"
-    print(f"{path.stem}: executing at scale {values['scale']}, {expected}", flush=True)
+    earlier_key, earlier = _earlier(target)
+    if earlier_key == key and not force:
+        print(f"{path.stem}: reused, nothing changed (its execution took {earlier:.0f} s)", flush=True)
+        return Executed(target, earlier, reused=True)
+    expected = f"last time {earlier:.0f} s" if earlier_key else "for the first time"
     folder.mkdir(parents=True, exist_ok=True)
+    print(f"{path.stem}: executing at scale {values['scale']}, {expected}", flush=True)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         draft, figures = Path(scratch) / path.name, Path(scratch) / "figures"
         figures.mkdir()
@@ -151,9 +155,21 @@ def _execute_one(path: Path, key: str, values: Mapping[str, Any], folder: Path, 
     return Executed(target, seconds, reused=False)
 
 
+def _earlier(copy: Path) -> tuple[str, float]:
+    """Key and seconds of the execution that left a copy; ("", 0.0) without one that can be read."""
+    if copy.is_dir():
+        raise DataError(str(copy), "a folder", "Remove it: the executed chapter goes there.")
+    try:
+        told = read_notebook(copy)["metadata"]["taskgroup"]
+        return str(told["key"]), float(told["seconds"])
+    except (DataError, KeyError, TypeError, ValueError):
+        return "", 0.0
+
+
 def _papermill(path: Path, draft: Path, values: Mapping[str, Any], figures: Path) -> None:
     try:
         import papermill
+        from nbclient.exceptions import DeadKernelError
     except ImportError as error:
         raise MissingExtra("papermill", "notebooks") from error
     outside = os.environ.get(FIGURES)
@@ -172,6 +188,8 @@ def _papermill(path: Path, draft: Path, values: Mapping[str, Any], figures: Path
     except papermill.PapermillExecutionError as error:
         where = f"{path.stem}, cell {error.cell_index + 1} (execution count {error.exec_count})"
         raise ChapterFailed(f"{where}: {error.ename}: {error.evalue}\n{error.source}") from error
+    except DeadKernelError as error:
+        raise ChapterFailed(f"{path.stem}: {DIED}") from error
     finally:
         os.environ.pop(FIGURES)
         if outside is not None:

@@ -19,6 +19,8 @@ Arrays = dict[str, NDArray[Any]]
 
 # Names become file names: letters that every file system takes, no folder, no hidden file.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+# Half of a letter, which no file of text can hold.
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def to_json(value: Any, argument: str) -> Any:
 
     Raises
     ------
-    InputError : infinity, a key that is no text, or a type that JSON does not have.
+    InputError : infinity, a surrogate, a key that is no text, or a type that JSON does not have.
     """
     if isinstance(value, np.generic):
         value = value.item()
@@ -93,12 +95,14 @@ def to_json(value: Any, argument: str) -> Any:
         if math.isinf(value):
             raise InputError(argument, repr(value), "Store a finite number, or None where nothing was measured.")
         return None if math.isnan(value) else value
+    if isinstance(value, str) and _SURROGATE.search(value):
+        raise InputError(argument, repr(value), "Store text without surrogates.")
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, Mapping):
         for key in value:
-            if not isinstance(key, str):
-                raise InputError(argument, f"the key {key!r}", "Use text as keys.")
+            if not isinstance(key, str) or _SURROGATE.search(key):
+                raise InputError(argument, f"the key {key!r}", "Use text without surrogates as keys.")
         return {key: to_json(entry, f"{argument}[{key!r}]") for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
         return [to_json(entry, f"{argument}[{index}]") for index, entry in enumerate(value)]
@@ -110,13 +114,16 @@ def check_arrays(arrays: Mapping[str, Any]) -> Arrays:
 
     Raises
     ------
-    InputError : a name that is empty or holds a slash, or an array of objects, dates or bytes.
+    InputError : a name that is empty or holds a slash, an array of objects, dates or bytes, or rows of several lengths.
     """
     checked: Arrays = {}
     for name, value in arrays.items():
         if not isinstance(name, str) or not name.isprintable() or not name.strip() or set(name) & set("/\\"):
             raise InputError("arrays", f"the name {name!r}", 'Use text without "/" and "\\".')
-        array = np.array(value, order="C")
+        try:
+            array = np.array(value, order="C")
+        except ValueError as error:  # rows of several lengths
+            raise InputError(f"arrays[{name!r}]", str(error).rstrip("."), "Give all rows one length.") from error
         if array.dtype.kind not in "biufcU":
             raise InputError(f"arrays[{name!r}]", f"type {array.dtype}", "Store numbers, booleans or text.")
         array = array.astype(array.dtype.newbyteorder("<"), copy=False)

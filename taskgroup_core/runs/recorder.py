@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from taskgroup_core.device import describe_device, resolve_device
-from taskgroup_core.errors import DataError
+from taskgroup_core.errors import DataError, InputError
 from taskgroup_core.problems.catalogue import find_dataset
 from taskgroup_core.problems.registry import DataFile, DataSet, file_sha256, locate
 from taskgroup_core.runs import recordings
 from taskgroup_core.runs.checkpoint import Checkpoint, Deadline
 from taskgroup_core.runs.hashes import code_hash, modules_behind
+from taskgroup_core.runs.locks import locked
 from taskgroup_core.runs.provenance import PACKAGE, ROOT, data_hashes, measured
 from taskgroup_core.runs.record import json_hash, to_json
 from taskgroup_core.runs.recordings import Recording
@@ -24,7 +26,7 @@ RECORDED = ROOT / "data" / "recorded"
 
 # These modules keep numbers and do not make any (the first holds the version): a record stays good when they change.
 _KEEPERS = {PACKAGE / "__init__.py", PACKAGE / "errors.py"} | {
-    PACKAGE / "runs" / f"{name}.py" for name in ("checkpoint", "hashes", "provenance", "record", "store")
+    PACKAGE / "runs" / f"{name}.py" for name in ("checkpoint", "hashes", "locks", "provenance", "record", "store")
 }
 
 
@@ -108,7 +110,8 @@ def record(
     Raises
     ------
     OutOfTime : unfinished after `minutes`.
-    InputError : unknown name or device, or finished slices of a run with other code, data or parameters.
+    InputError : unknown name or device, finished slices of a run with other code, data or parameters, or another
+        process that records this.
     DataError : a data file that is not there, one that is not the official one, or a damaged slice.
     """
     recording, folder = recordings.find(name), Path(out)
@@ -121,26 +124,39 @@ def record(
     rests_on = basis(recording)
     for file in recording.official:
         _check_official(file)
-    # Slices from a CPU and from a GPU differ in their last digits, so they never make one record together.
-    checkpoint = Checkpoint(folder / f"{name}.partial", json_hash([rests_on, where.type]), restart)
-    tell(
-        f"{name}: about {recording.minutes:g} minutes, {recording.memory_gib:g} GiB and {recording.flops:.1e} FLOPs "
-        f"on an H100; here {describe_device(where)}, at most {minutes:g} minutes now, "
-        f"{len(checkpoint.names)} slices finished before"
-    )
-    try:
-        with measured(where) as cost:
-            result = recording.run(recording.parameters, where, checkpoint, deadline)
-    finally:
-        checkpoint.add_session(device=describe_device(where), **vars(cost))
-    sessions = checkpoint.sessions
-    total = sum(session["wall_seconds"] for session in sessions)
-    origin = {**result.provenance, "basis": rests_on, "sessions": sessions, "wall_seconds": total}
-    path = save(replace(result, name=name, provenance=origin), folder)
-    shutil.rmtree(checkpoint.folder)
+    partial = folder / f"{name}.partial"
+    partial.mkdir(parents=True, exist_ok=True)
+    with _alone(name, partial):
+        # Slices from a CPU and from a GPU differ in their last digits, so they never make one record together.
+        checkpoint = Checkpoint(partial, json_hash([rests_on, where.type]), restart)
+        tell(
+            f"{name}: about {recording.minutes:g} minutes, {recording.memory_gib:g} GiB and {recording.flops:.1e} "
+            f"FLOPs on an H100; here {describe_device(where)}, at most {minutes:g} minutes now, "
+            f"{len(checkpoint.names)} slices finished before"
+        )
+        try:
+            with measured(where) as cost:
+                result = recording.run(recording.parameters, where, checkpoint, deadline)
+        finally:
+            checkpoint.add_session(device=describe_device(where), **vars(cost))
+        sessions = checkpoint.sessions
+        total = sum(session["wall_seconds"] for session in sessions)
+        origin = {**result.provenance, "basis": rests_on, "sessions": sessions, "wall_seconds": total}
+        path = save(replace(result, name=name, provenance=origin), folder)
+        shutil.rmtree(partial)
     size = sum(path.with_suffix(suffix).stat().st_size for suffix in (".json", ".npz"))
     tell(f"{name}: recorded in {total:.0f} s, {size / 2**20:.1f} MiB: {path}")
     return path
+
+
+@contextmanager
+def _alone(name: str, partial: Path) -> Iterator[None]:
+    try:
+        with locked(partial, wait=False):
+            yield
+    except BlockingIOError as error:
+        found = f"{name!r}, which another process is recording in {partial}"
+        raise InputError("name", found, "Wait until it has ended, or record into another folder.") from error
 
 
 def _row(recording: Recording, folder: Path) -> PlanRow:

@@ -9,6 +9,7 @@ import os
 import tempfile
 import zipfile
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taskgroup_core.errors import DataError
+from taskgroup_core.runs.locks import locked
 from taskgroup_core.runs.record import Arrays, RunRecord, check_name, json_hash
 
 FORMAT = 1
@@ -27,19 +29,23 @@ def save(record: RunRecord, folder: Path | str) -> Path:
 
     At every moment, a crash included, the folder holds one whole record: the old one, or the new one. The new arrays
     first go to `<name>.npz.new`; the JSON file, which knows their checksum, is the commit; then they take the place
-    of the old. `load` takes whichever of the two archives belongs to the JSON file.
+    of the old. `load` takes whichever of the two archives belongs to the JSON file. A process that saves holds the
+    folder's lock, so that others wait which save or load there.
 
     Parameters
     ----------
     record : the record.
     folder : made where it is not there.
+
+    Raises
+    ------
+    OSError : the files cannot be written (a full disk, say); the old record is left.
     """
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
     archive = target / f"{record.name}.npz"
     pending = target / f"{record.name}.npz.new"
     description = target / f"{record.name}.json"
-    _finish_interrupted(description, archive, pending)
     packed = pack_arrays(record.arrays)
     document = {
         "format": FORMAT,
@@ -54,9 +60,16 @@ def save(record: RunRecord, folder: Path | str) -> Path:
         "provenance": record.provenance,
     }
     document["sha256"] = json_hash(document)
-    write_atomically(pending, packed)
-    write_atomically(description, (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode())
-    os.replace(pending, archive)
+    text = (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
+    with locked(target):
+        _finish_interrupted(description, archive, pending)
+        write_atomically(pending, packed)
+        try:
+            write_atomically(description, text)
+        except OSError:
+            pending.unlink()
+            raise
+        os.replace(pending, archive)
     return description
 
 
@@ -75,8 +88,10 @@ def load(folder: Path | str, name: str) -> RunRecord:
     """
     check_name(name, "name")
     description = Path(folder) / f"{name}.json"
-    document = _read_document(description)
-    packed = _matching_archive(description, document["arrays"]["sha256"])
+    # Without a folder there is nothing to lock, and the error is that of a record that is not there.
+    with locked(description.parent, shared=True) if description.parent.is_dir() else nullcontext():
+        document = _read_document(description)
+        packed = _matching_archive(description, document["arrays"]["sha256"])
     fields = {field: document[field] for field in ("name", "parameters", "results", "provenance")}
     return RunRecord(arrays=unpack_arrays(packed, description.with_suffix(".npz")), **fields)
 
@@ -103,13 +118,19 @@ def unpack_arrays(packed: bytes, source: Path) -> Arrays:
     """
     try:
         with np.load(io.BytesIO(packed), allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+            # By the name of the member: numpy takes "a.npy" for the member of the array "a".
+            return {name: archive[f"{name}.npy"] for name in archive.files}
+    except Exception as error:  # of a dozen types, that zipfile, zlib and numpy raise on damaged bytes
         raise DataError(str(source), f"no readable archive of arrays ({error})", _RESTORE) from error
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or, after a crash, as it was before."""
+    """Write a file so that it is there whole or, after a crash, as it was before.
+
+    Raises
+    ------
+    OSError : it cannot be written; the error names `path`.
+    """
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -119,8 +140,10 @@ def write_atomically(path: Path, content: bytes) -> None:
         # mkstemp makes files that nobody else may read.
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
+    except BaseException as error:
+        Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError):  # a full disk is told of without a name, others with the temporary one
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
 
 
@@ -141,14 +164,18 @@ def _read_document(path: Path) -> dict[str, Any]:
         document = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise DataError(str(path), "no such record", "Name a recorded run, or record it first.") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(str(path), f"no readable JSON ({error})", _RESTORE) from error
     if not isinstance(document, dict) or not isinstance(document.get("format"), int):
         raise DataError(str(path), "no run record", "Name a file that a run wrote.")
     if document["format"] > FORMAT:
         raise DataError(str(path), f"format {document['format']}", f"This version reads {FORMAT}: update the package.")
     checksum = document.pop("sha256", None)
-    if checksum != json_hash(document):
+    try:
+        intact = checksum == json_hash(document)
+    except (ValueError, RecursionError):  # a NaN, or lists too deep, as no run writes them
+        intact = False
+    if not intact:
         raise DataError(str(path), "content that is not what the run wrote (its checksum differs)", _RESTORE)
     return document
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,8 @@ def test_name_that_is_no_file_name(name: Any, tmp_path: Path) -> None:
         ({"f1": 1j}, "complex"),
         ({"f1": Path("x")}, "Path"),
         ({"f1": {1: 0.5}}, r"results\['f1'\].*the key 1"),
+        ({"text": "half \ud800"}, r"results\['text'\].*without surrogates"),
+        ({"\udfff": 1}, "results: found the key.*without surrogates"),
     ],
 )
 def test_results_that_json_cannot_hold(results: dict[str, Any], where: str) -> None:
@@ -49,7 +53,13 @@ def test_results_that_json_cannot_hold(results: dict[str, Any], where: str) -> N
 
 @pytest.mark.parametrize(
     "array",
-    [np.array([None, 1]), np.array(["2026-01-01"], dtype="datetime64[D]"), np.array([b"x"]), np.zeros(2, "i4,f8")],
+    [
+        np.array([None, 1]),
+        np.array(["2026-01-01"], dtype="datetime64[D]"),
+        np.array([b"x"]),
+        np.zeros(2, "i4,f8"),
+        [[1], [1, 2]],
+    ],
 )
 def test_arrays_of_other_things_than_numbers_and_text(array: Any) -> None:
     with pytest.raises(InputError, match=r"arrays\['x'\]"):
@@ -113,6 +123,16 @@ def test_json_that_is_no_record(folder: Path, text: str) -> None:
         load(folder, "toy")
 
 
+def test_json_that_no_run_writes(folder: Path) -> None:
+    path = folder / "toy.json"
+    path.write_text(path.read_text().replace('"f1": 0.5', '"f1": NaN'))
+    with pytest.raises(DataError, match=r"toy\.json.*checksum"):
+        load(folder, "toy")
+    path.write_text("[" * 200_000)
+    with pytest.raises(DataError, match=r"toy\.json.*no readable JSON"):
+        load(folder, "toy")
+
+
 def test_newer_format(folder: Path) -> None:
     path = folder / "toy.json"
     document = json.loads(path.read_text())
@@ -139,6 +159,52 @@ def test_an_unreadable_record_is_replaced_by_a_new_one(folder: Path) -> None:
     assert load(folder, "toy").results == {"f1": 0.7}
 
 
+def full(handle: int) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_full_disk_leaves_the_old_record(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=r"No space left on device: .*toy\.npz\.new"):
+        save(make_record(results={"f1": 0.7}), folder)
+    assert load(folder, "toy").results == {"f1": 0.5}
+    assert sorted(file.name for file in folder.iterdir()) == ["toy.json", "toy.npz"]
+
+
+def test_a_folder_in_the_place_of_a_record(tmp_path: Path) -> None:
+    (tmp_path / "toy.json").mkdir()
+    with pytest.raises(OSError, match=r"Is a directory: .*toy\.json"):
+        save(make_record(), tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["toy.json"]
+
+
+def test_every_damaged_byte_of_a_slice_is_harmless_or_a_data_error(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path, "key")
+    checkpoint.put("a", x=np.arange(300) % 7, y=np.random.default_rng(0).random(40))
+    whole = checkpoint.get("a")
+    path = tmp_path / "a.npz"
+    content, refused = path.read_bytes(), 0
+    for place in range(len(content)):
+        damaged = bytearray(content)
+        damaged[place] ^= 1 + place % 255
+        path.write_bytes(damaged)
+        try:
+            found = checkpoint.get("a")
+        except DataError:
+            refused += 1
+        else:
+            assert found is None or all(np.array_equal(found[name], whole[name]) for name in whole)
+    assert refused > len(content) / 2
+
+
+def test_a_folder_in_the_place_of_a_slice(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    checkpoint = Checkpoint(tmp_path / "run", "key")
+    (tmp_path / "run" / "a.npz").mkdir()
+    with pytest.raises(DataError, match=r"a\.npz: found Is a directory\. Delete it"):
+        checkpoint.get("a")
+
+
 def test_damaged_slice(tmp_path: Path) -> None:
     checkpoint = Checkpoint(tmp_path, "key")
     checkpoint.put("a", x=np.arange(100.0))
@@ -153,7 +219,7 @@ def test_damaged_slice(tmp_path: Path) -> None:
         checkpoint.get("a")
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"key": "key"}'])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"key": "key"}', '{"key": "key", "sessions": 3}', "[" * 200_000])
 def test_damaged_description_of_a_checkpoint(tmp_path: Path, text: str) -> None:
     Checkpoint(tmp_path, "key").put("a", x=np.ones(2))
     (tmp_path / "checkpoint.json").write_text(text)

@@ -56,6 +56,15 @@ def test_another_run_is_refused_and_restart_drops_its_slices(tmp_path: Path) -> 
     assert Checkpoint(tmp_path, "new", restart=True).names == []
 
 
+def test_a_run_never_reads_what_another_that_goes_on_stores_in_its_folder(tmp_path: Path) -> None:
+    first = Checkpoint(tmp_path, "seed 0")
+    second = Checkpoint(tmp_path, "seed 1", restart=True)
+    for checkpoint, value in ((first, 0), (second, 1), (first, 0)):
+        assert cached(checkpoint, "a", lambda value=value: {"x": np.array(value)})["x"] == value
+    first.add_session(wall_seconds=1.0)
+    assert Checkpoint(tmp_path, "seed 1", restart=True).get("a") is None
+
+
 def test_files_that_are_no_checkpoint_are_never_deleted(tmp_path: Path) -> None:
     mine = tmp_path / "mine.npz"
     mine.write_text("precious")

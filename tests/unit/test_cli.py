@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +54,13 @@ def test_record_in_slices(tmp_path: Path) -> None:
     [
         (["record"], "--plan"),
         (["record", "tyni"], "Recordings: tiny"),
+        (["record", "tyni", "--plan"], "NAME: found 'tyni' beside --plan"),
+        (["record", "tiny", "--out", "file"], "Not a directory: 'file/tiny.partial'"),
+        (["execute", "21", "-p", "scale=paper"], "found scale='paper' among them"),
+        (["execute", "21", "--scale", "smoke", "--out", "file"], "Not a directory"),
+        (["carry", "file"], "File exists: 'file'"),
+        (["carry", "wheels", "--python", "abc"], "python: found 'abc'"),
+        (["carry", "wheels", "--python", "3"], "python: found '3'"),
         (["record", "tiny", "--device", "tpu"], "device"),
         (["record", "tiny", "--minutes", "-1"], "minutes"),
         (["execute", "no-such-chapter"], "no-such-chapter"),
@@ -63,10 +72,32 @@ def test_bad_input_is_one_line_and_exit_code_2(
     arguments: list[str], words: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("mine")
     result = runner.invoke(app, arguments)
     assert result.exit_code == 2
     assert result.stderr.count("\n") == 1 and result.stderr.startswith("error: ") and words in result.stderr
     assert result.stdout == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_full_disk_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    result = runner.invoke(app, ["record", "tiny", "--out", str(tmp_path), "--device", "cpu"])
+    assert result.exit_code == 2
+    assert "No space left on device: '" in result.stderr and result.stderr.endswith("or name another place.\n")
+
+
+def test_an_interrupted_execution_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(notebooks, "execute", interrupted)
+    result = runner.invoke(app, ["execute", "21"])
+    assert result.exit_code == 130
+    assert result.stderr == "interrupted: what is finished is kept; run the same command again to go on\n"
 
 
 def test_unknown_scale(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,11 +77,9 @@ def test_out_of_time_then_resumed_gives_the_record_of_one_long_run(tmp_path: Pat
     assert len(times) == 2 and sliced.provenance["wall_seconds"] == sum(times)
 
 
-@pytest.mark.parametrize(("end", "status"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
-def test_a_killed_process_keeps_its_slices(tmp_path: Path, end: signal.Signals, status: int) -> None:
-    whole = load(record("tiny", tmp_path / "whole", "cpu").parent, "tiny")
-    tiny_recording.COMPUTED.clear()
-    out = tmp_path / "killed"
+@contextmanager
+def recording_process(out: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that records, and has finished its second slice."""
     command = [sys.executable, "-m", "tests.tiny_recording", "record", "tiny", "--out", str(out), "--device", "cpu"]
     environment = {**os.environ, "TINY_PAUSE": "0.5"}
     with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as process:
@@ -87,6 +87,25 @@ def test_a_killed_process_keeps_its_slices(tmp_path: Path, end: signal.Signals, 
         while not (out / "tiny.partial" / "slice-1.npz").exists():
             assert process.poll() is None and time.monotonic() < deadline, "ended before its second slice"
             time.sleep(0.02)
+        yield process
+
+
+def test_what_another_process_records_is_refused(tmp_path: Path) -> None:
+    with recording_process(tmp_path) as process:
+        for restart in (False, True):
+            with pytest.raises(InputError, match="another process is recording"):
+                record("tiny", tmp_path, "cpu", restart=restart)
+        process.communicate(timeout=60)
+    assert process.returncode == 0 and not tiny_recording.COMPUTED
+    assert only_row(tmp_path)[0] == "present"
+
+
+@pytest.mark.parametrize(("end", "status"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+def test_a_killed_process_keeps_its_slices(tmp_path: Path, end: signal.Signals, status: int) -> None:
+    whole = load(record("tiny", tmp_path / "whole", "cpu").parent, "tiny")
+    tiny_recording.COMPUTED.clear()
+    out = tmp_path / "killed"
+    with recording_process(out) as process:
         process.send_signal(end)
         _, said = process.communicate(timeout=60)
     assert process.returncode == status

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ def make_record(value: float = 1.0) -> RunRecord:
         results={"third": value / 3, "text": "á"},
         arrays={
             "file": np.full((2, 3), value),
+            "file.npy": np.full(2, -value),
             "d=50 M=1, π": np.arange(2),
             "empty": np.zeros((0, 4)),
             "scalar": np.float32(value),
@@ -119,6 +121,29 @@ def test_a_save_has_three_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_a_crash_of_the_first_save_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_and_crash(make_record(), tmp_path, 0, monkeypatch)
     assert visible(tmp_path) == []
+
+
+def save_often(folder: Path, first: int) -> None:
+    for value in range(first, first + 100):
+        save(RunRecord("toy", {"value": value}, {}, {"x": np.full(2000, value)}, {}), folder)
+
+
+def test_processes_that_save_and_load_at_once(tmp_path: Path) -> None:
+    context = get_context("spawn")
+    writers = [context.Process(target=save_often, args=(tmp_path, first)) for first in (1000, 2000)]
+    save_often(tmp_path, 0)
+    for writer in writers:
+        writer.start()
+    seen = set()
+    while any(writer.is_alive() for writer in writers):
+        record = load(tmp_path, "toy")
+        assert set(record.arrays["x"]) == {record.parameters["value"]}
+        seen.add(record.parameters["value"] // 1000)
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in writers] == [0, 0] and {1, 2} <= seen
+    assert load(tmp_path, "toy").parameters["value"] in (1099, 2099)
+    assert visible(tmp_path) == ["toy.json", "toy.npz"]
 
 
 def test_packing_depends_on_the_arrays_alone() -> None:
