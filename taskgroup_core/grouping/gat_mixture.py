@@ -87,7 +87,7 @@ class GATMixtureGrouper(BaseEstimator):  # type: ignore[misc]
        the rows, the covariance, the threshold, the nearest group of singletons, and the silhouette with overlap.
     3. With the complete graph and without weights, the equations as they stand, attention mixes all tasks, and even
        clear families may end in one group; `neighbours` or `edge_weights` keep them apart.
-    4. The silhouette is taken before the refinement of singletons. Groups that come out alike count as one.
+    4. The silhouette is taken before the refinement of singletons. Groups that come out alike are all kept.
     """
 
     def __init__(

@@ -38,7 +38,7 @@ def soft_groups(responsibilities: FloatArray, threshold: float, singletons: str)
     Deviations
     ----------
     1. The paper's "new cluster that replaces the singular one" can be read as either "merge" or "copy".
-    2. Groups that come out alike count as one: a second network for the same tasks would learn the same.
+    2. Groups that come out alike are all kept, and each serves the tasks that are most its own.
     """
     served = responsibilities.argmax(axis=1)
     member = soft_members(responsibilities, threshold)
@@ -56,9 +56,8 @@ def soft_groups(responsibilities: FloatArray, threshold: float, singletons: str)
             served[task] = nearest
         else:
             groups[b] = before[nearest] | {task}
-    made = {b: tuple(sorted(group)) for b, group in groups.items()}
-    order = sorted(set(made.values()))
-    return Grouping(tuple(order), tuple(order.index(made[b]) for b in served.tolist()))
+    order = sorted(groups, key=lambda b: (sorted(groups[b]), b))
+    return Grouping(tuple(tuple(sorted(groups[b])) for b in order), tuple(order.index(b) for b in served.tolist()))
 
 
 def membership_silhouette(points: FloatArray, member: Subsets) -> float:

@@ -182,14 +182,14 @@ def test_singletons_are_merged_copied_or_kept() -> None:
     assert copied.groups == ((0, 1), (2, 3, 4), (3, 4)) and copied.served_by == (0, 0, 1, 2, 2)
 
 
-def test_every_component_with_members_makes_a_group_and_equal_groups_count_once() -> None:
+def test_every_component_with_members_makes_a_group_and_equal_groups_stay() -> None:
     # The third component is most responsible for no task, and responsible for all by 0.4.
     third = np.array([[0.5, 0.1, 0.4], [0.5, 0.1, 0.4], [0.1, 0.5, 0.4], [0.1, 0.5, 0.4]])
     soft = soft_groups(third, 0.4, "keep")
     assert soft.groups == ((0, 1), (0, 1, 2, 3), (2, 3)) and soft.served_by == (0, 0, 2, 2)
     assert soft_groups(third, 0.45, "keep").groups == ((0, 1), (2, 3))
     alike = soft_groups(np.array([[0.6, 0.4], [0.4, 0.6]]), 0.3, "keep")
-    assert alike.groups == ((0, 1),) and alike.served_by == (0, 0)
+    assert alike.groups == ((0, 1), (0, 1)) and alike.served_by == (0, 1)
 
 
 def test_a_copy_is_of_the_group_as_it_was() -> None:
