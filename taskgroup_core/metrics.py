@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
+from taskgroup_core.checks import real_array
 from taskgroup_core.errors import InputError
-from taskgroup_core.matrices import FloatArray, check_affinity
+from taskgroup_core.matrices import FloatArray, check_affinity, in_order_of, oriented, upright
 
 
-def _both(estimate: ArrayLike, truth: ArrayLike) -> tuple[FloatArray, FloatArray]:
-    """Both matrices; pairs that the truth never measured (NaN) are set to 0 in a copy only for the check."""
-    true = np.asarray(truth, dtype=np.float64)
-    measured = ~np.isnan(true)
-    check_affinity(np.where(measured, true, 0.0), "truth")
-    guess = np.asarray(estimate, dtype=np.float64)
+def _pair(estimate: Any, truth: Any) -> tuple[FloatArray, FloatArray]:
+    """Both as numbers of one shape: labelled ones are brought to the order of the truth's dims and names."""
+    truth = upright(truth)
+    true = real_array(truth, "truth")
+    guess = real_array(in_order_of(truth, upright(estimate), "estimate"), "estimate")
     if guess.shape != true.shape:
         raise InputError("estimate", f"shape {guess.shape}", f"Give the shape of the truth, {true.shape}.")
+    if np.isnan(true).all():
+        raise InputError("truth", "no measured entry", "Measure some.")
+    return guess, true
+
+
+def _both(estimate: Any, truth: Any) -> tuple[FloatArray, FloatArray]:
+    """Both matrices; pairs that the truth never measured (NaN) are set to 0 in a copy only for the check."""
+    guess, true = _pair(oriented(estimate, "estimate"), oriented(truth, "truth"))
+    measured = ~np.isnan(true)
+    check_affinity(np.where(measured, true, 0.0), "truth")
     check_affinity(np.where(measured, guess, 0.0), "estimate")
     return guess, true
 
@@ -33,11 +44,14 @@ def relative_distance(estimate: ArrayLike, truth: ArrayLike) -> float:
     Parameters
     ----------
     estimate, truth : affinities with shape (n, n), or scores with shape (m, n); entries that are NaN in the truth were
-        not measured and are left out, here and in all measures of this module.
+        not measured and are left out, here and in all measures of this module. Where both are labelled, they are
+        compared by dims and names, whatever their order.
+
+    Raises
+    ------
+    InputError : other shapes, dims or names, values that are no finite reals where the truth is measured, or zeros.
     """
-    guess, true = np.asarray(estimate, dtype=np.float64), np.asarray(truth, dtype=np.float64)
-    if guess.shape != true.shape:
-        raise InputError("estimate", f"shape {guess.shape}", f"Give the shape of the truth, {true.shape}.")
+    guess, true = _pair(estimate, truth)
     measured = ~np.isnan(true)
     if not np.isfinite(guess[measured]).all() or not np.isfinite(true[measured]).all():
         raise InputError("estimate, truth", "NaN or infinity where the truth is measured", "Score every entry.")
@@ -125,9 +139,9 @@ def replicate_ceiling(replicates: ArrayLike) -> float:
 
     Raises
     ------
-    InputError : fewer than 2 replicates.
+    InputError : fewer than 2 replicates, or ones that cannot be compared.
     """
-    stack = np.asarray(replicates, dtype=np.float64)
+    stack = real_array(upright(replicates), "replicates")
     if stack.ndim != 3 or len(stack) < 2:
         raise InputError("replicates", f"shape {stack.shape}", "Give 2 or more replicates, with shape (R, n, n).")
     count = len(stack)
@@ -135,7 +149,10 @@ def replicate_ceiling(replicates: ArrayLike) -> float:
     correlations = []
     for half in halves:
         rest = [index for index in range(count) if index not in half]
-        correlations.append(partner_spearman(stack[list(half)].mean(axis=0), stack[rest].mean(axis=0)))
+        try:
+            correlations.append(partner_spearman(stack[list(half)].mean(axis=0), stack[rest].mean(axis=0)))
+        except InputError as error:
+            raise InputError("replicates", error.found, error.remedy) from error
     return stepped_up(float(np.mean(correlations)), 2)
 
 
@@ -162,12 +179,19 @@ def trivial_predictors(truth: xr.DataArray, single_task: ArrayLike) -> dict[str,
     Returns
     -------
     name -> affinity constant over sources.
+
+    Raises
+    ------
+    InputError : other dims, other scores than one a task, or a task without a measured pair.
     """
+    truth = oriented(truth, "truth")
     true = truth.values
     single = np.asarray(single_task, dtype=np.float64)
     if single.shape != (len(true),) or not np.isfinite(single).all():
         raise InputError("single_task", f"shape {single.shape}", f"Give {len(true)} finite scores.")
     off_diagonal = np.where(np.eye(len(true), dtype=bool), np.nan, true)
+    if np.isnan(off_diagonal).all(axis=1).any():
+        raise InputError("truth", "a task without a measured pair", "Measure one for every task.")
     levels = {
         "constant": np.full(len(true), np.nanmean(off_diagonal)),
         "task mean": np.nanmean(off_diagonal, axis=1),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from taskgroup_core.checks import is_whole
 from taskgroup_core.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def derive(seed: int, *stream: str | int) -> int:
     ------
     InputError : a seed that is negative or not an integer.
     """
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+    if not is_whole(seed) or seed < 0:
         raise InputError("seed", repr(seed), "Use a non-negative integer.")
     key = [zlib.crc32(str(name).encode()) for name in stream]
     state = np.random.SeedSequence(entropy=int(seed), spawn_key=key).generate_state(1, np.uint64)[0]

@@ -8,6 +8,7 @@ from itertools import chain, combinations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from taskgroup_core.checks import check_whole, is_whole, rectangular
 from taskgroup_core.errors import InputError
 from taskgroup_core.seeds import numpy_generator
 
@@ -22,7 +23,7 @@ def check_subsets(subsets: ArrayLike, n_tasks: int) -> Subsets:
     ------
     InputError : not boolean (or 0/1), wrong shape, or an empty subset.
     """
-    array = np.asarray(subsets)
+    array = rectangular(subsets, "subsets")
     if array.ndim != 2 or array.shape[1] != n_tasks:
         raise InputError("subsets", f"shape {array.shape}", f"Give a membership matrix with shape (m, {n_tasks}).")
     if array.dtype != np.bool_ and not np.isin(array, (0, 1)).all():
@@ -38,13 +39,15 @@ def membership(groups: Iterable[Sequence[int]], n_tasks: int) -> Subsets:
 
     Raises
     ------
-    InputError : an index outside 0 to n_tasks - 1, or an empty subset.
+    InputError : not an integer from 0 to n_tasks - 1, an index twice in one subset, or an empty subset.
     """
     rows = [list(group) for group in groups]
     matrix = np.zeros((len(rows), n_tasks), dtype=bool)
     for row, group in enumerate(rows):
-        if any(not 0 <= task < n_tasks for task in group):
-            raise InputError("groups", f"task indices {group}", f"Use indices from 0 to {n_tasks - 1}.")
+        if any(not is_whole(task) or not 0 <= task < n_tasks for task in group):
+            raise InputError("groups", f"task indices {group}", f"Use integers from 0 to {n_tasks - 1}.")
+        if len(set(group)) < len(group):
+            raise InputError("groups", f"a task twice in {group}", "Name each member of a group once.")
         matrix[row, group] = True
     return check_subsets(matrix, n_tasks)
 
@@ -64,11 +67,11 @@ def all_subsets(n_tasks: int) -> Subsets:
 
     Raises
     ------
-    InputError : no task, or more than `MOST_TASKS`.
+    InputError : not an integer, no task, or more than `MOST_TASKS`.
     """
-    if not 1 <= n_tasks <= MOST_TASKS:
+    if not is_whole(n_tasks) or not 1 <= n_tasks <= MOST_TASKS:
         remedy = f"Use 1 to {MOST_TASKS} tasks, or draw subsets with `sample_subsets`."
-        raise InputError("n_tasks", str(n_tasks), remedy)
+        raise InputError("n_tasks", repr(n_tasks), remedy)
     tasks = range(n_tasks)
     return membership(chain.from_iterable(combinations(tasks, size + 1) for size in tasks), n_tasks)
 
@@ -78,11 +81,9 @@ def sample_subsets(n_tasks: int, size: int, m: int, seed: int) -> Subsets:
 
     Raises
     ------
-    InputError : a size outside 1 to n_tasks, or m < 1.
+    InputError : a size that is no integer from 1 to n_tasks, or n_tasks or m that is none of at least 1.
     """
-    if not 1 <= size <= n_tasks:
-        raise InputError("size", str(size), f"Use a subset size from 1 to the number of tasks, {n_tasks}.")
-    if m < 1:
-        raise InputError("m", str(m), "Draw at least one subset.")
+    check_whole("size", size, most=check_whole("n_tasks", n_tasks))
+    check_whole("m", m)
     generator = numpy_generator(seed, "subsets")
     return membership((generator.permutation(n_tasks)[:size].tolist() for _ in range(m)), n_tasks)

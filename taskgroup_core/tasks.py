@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from math import inf
 from typing import Literal, get_args
 
+from taskgroup_core.checks import is_whole
 from taskgroup_core.errors import InputError
 
 Kind = Literal["binary", "multiclass", "regression"]
@@ -43,13 +45,13 @@ class Task:
             raise InputError(
                 "metric", f"{self.metric!r} for a {self.kind} task", f"Use one of {', '.join(METRICS[self.kind])}."
             )
-        fits, remedy = {
-            "binary": (self.n_outputs == 1, "Leave it at 1."),
-            "multiclass": (self.n_outputs >= 2, "Give the number of classes, 2 or more."),
-            "regression": (self.n_outputs >= 1, "Give how many numbers a label has, 1 or more."),
+        least, most, remedy = {
+            "binary": (1, 1, "Leave it at 1."),
+            "multiclass": (2, inf, "Give the number of classes, 2 or more."),
+            "regression": (1, inf, "Give how many numbers a label has, 1 or more."),
         }[self.kind]
-        if not fits:
-            raise InputError("n_outputs", f"{self.n_outputs} for a {self.kind} task", remedy)
+        if not is_whole(self.n_outputs) or not least <= self.n_outputs <= most:
+            raise InputError("n_outputs", f"{self.n_outputs!r} for a {self.kind} task", remedy)
 
 
 def check_tasks(tasks: Sequence[Task]) -> tuple[Task, ...]:

@@ -10,6 +10,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from taskgroup_core.checks import check_whole, is_number
 from taskgroup_core.device import resolve_device
 from taskgroup_core.errors import InputError
 from taskgroup_core.grouping.eigen import largest_eigenpairs, largest_eigenvalues
@@ -80,11 +81,9 @@ def solve_admm(
     n, k = len(values), check_n_groups(n_groups, len(values))
     if k in (1, n):
         raise InputError("n_groups", str(k), f"Use 2 to {n - 1}: for 1 and n one X is feasible and nothing is solved.")
-    if isinstance(tolerance, bool) or not isinstance(tolerance, (int, float)) or not 0 < tolerance < 1:
+    if not is_number(tolerance) or not 0 < tolerance < 1:
         raise InputError("tolerance", repr(tolerance), "Use a number between 0 and 1.")
-    whole = isinstance(max_iterations, (int, np.integer)) and not isinstance(max_iterations, bool)
-    if not whole or max_iterations < 1:
-        raise InputError("max_iterations", repr(max_iterations), "Use an integer of at least 1.")
+    check_whole("max_iterations", max_iterations)
     cost = _off_mean(torch.from_numpy((values + values.T) / 2).to(resolve_device(device)))
     middle = torch.full_like(cost, (n - k) / (n * (n - 1)))  # the mean over all relabellings: every entry is positive
     middle.fill_diagonal_(k / n)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from taskgroup_core.checks import check_positive
 from taskgroup_core.errors import InputError
 from taskgroup_core.grouping.group_payoffs import ServedTasks
 from taskgroup_core.grouping.group_search import select
@@ -16,7 +17,7 @@ from taskgroup_core.grouping.group_selection import Limits, Selection
 from taskgroup_core.grouping.group_values import check_size, network_sets, other_gains
 from taskgroup_core.grouping.grouping import Grouping
 from taskgroup_core.grouping.overlapping import OverlappingGrouper, check_flag, check_numbers, check_word
-from taskgroup_core.matrices import FloatArray, check_affinity
+from taskgroup_core.matrices import FloatArray, check_affinity, in_order_of, oriented
 from taskgroup_core.subsets import membership
 
 SINGLETONS = ("excluded", "diagonal")
@@ -36,7 +37,8 @@ class BestServedGrouper(OverlappingGrouper):
     singletons : "excluded" (TAG: a network needs two tasks) or "diagonal" (HOA: a task alone scores T[t, t]).
     minimise : whether T holds losses, lower is better, rather than scores; `objective_` and `bound_` are losses then.
     cheaper : what a cheaper kind of network is worth: its affinity with shape (n, n), or where it holds one task only,
-        as HOA's networks of half size do, each task's score with shape (n,); None where there is none.
+        as HOA's networks of half size do, each task's score with shape (n,); None where there is none. Where T is
+        labelled too, names are matched with names.
     cheaper_cost : what one of those takes of the budget; HOA's are half as large.
     time_limit : in seconds, for the whole fit; up to a second more is spent to find a grouping at all.
 
@@ -81,17 +83,25 @@ class BestServedGrouper(OverlappingGrouper):
         self.cheaper_cost = cheaper_cost
         self.time_limit = time_limit
 
+    def fit(self, affinity: xr.DataArray | ArrayLike, y: None = None) -> Self:
+        """See `OverlappingGrouper.fit`."""
+        tasks = oriented(affinity, "affinity")
+        if isinstance(tasks, xr.DataArray) and isinstance(self.cheaper, xr.DataArray) and self.cheaper.ndim == 1:
+            tasks = tasks["target"].rename(target=self.cheaper.dims[0])
+        self._cheaper = in_order_of(tasks, self.cheaper, "cheaper")
+        return super().fit(affinity, y)
+
     def _choose(self, values: FloatArray) -> tuple[Grouping, float, float, bool]:
         n = len(values)
         check_size(n)
-        budget = _positive("budget", self.budget)
+        budget = check_positive("budget", self.budget)
         check_word("singletons", self.singletons, SINGLETONS)
         sign = -1.0 if check_flag("minimise", self.minimise) else 1.0
         kinds, costs, singletons = [sign * values], [1.0], [self.singletons]
-        alone = self.cheaper is not None and np.ndim(self.cheaper) == 1
-        if self.cheaper is not None:
-            kinds.append(sign * _cheaper(self.cheaper, n))
-            costs.append(_positive("cheaper_cost", self.cheaper_cost))
+        alone = self._cheaper is not None and np.ndim(self._cheaper) == 1
+        if self._cheaper is not None:
+            kinds.append(sign * _cheaper(self._cheaper, n))
+            costs.append(check_positive("cheaper_cost", self.cheaper_cost))
             singletons.append("diagonal" if alone else self.singletons)
         caps = tuple(int(budget * (1 + 1e-9) / cost) for cost in costs)
         if not any(caps):
@@ -173,10 +183,3 @@ def _cheaper(values: Any, n_tasks: int) -> FloatArray:
 
 def _tasks(mask: int, n_tasks: int) -> tuple[int, ...]:
     return tuple(task for task in range(n_tasks) if mask >> task & 1)
-
-
-def _positive(name: str, value: Any) -> float:
-    number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    if not number or not 0 < value < np.inf:
-        raise InputError(name, repr(value), "Use a finite number above 0.")
-    return float(value)

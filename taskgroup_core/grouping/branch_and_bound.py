@@ -66,16 +66,17 @@ class BranchAndBoundGrouper(OverlappingGrouper):
             sets = sets[sets.sum(axis=1) > 1]
         groups = [np.flatnonzero(members).tolist() for members in sets]
         scores = member_scores(values, groups, singletons=self.singletons).T
-        # Not a member: a score so low that leaving a task without a network never pays.
-        scores = np.where(sets, scores, values.min() - n * (np.ptp(values) + 1))
+        # Not a member: a score so low that leaving a task without a network never pays, in the unit of the others.
+        nobody = float(values.min() - n * (np.ptp(values) or np.abs(values).max() or 1.0))
+        scores = np.where(sets, scores, nobody)
         self._best, self.nodes_ = -np.inf, 0
         self._chosen: tuple[int, ...] = ()
         self._deadline = perf_counter() + (np.inf if self.time_limit is None else self.time_limit)
-        floor = scores.min(axis=0)
+        floor = np.full(n, nobody)
         self._search(scores, np.arange(len(scores)), floor, (), check_n_groups(self.n_groups, n))
         bound = float(scores.max(axis=0).mean())
         served = scores[list(self._chosen)] if self._chosen else floor[None]
-        if served.max(axis=0).min() <= floor.min():
+        if served.max(axis=0).min() <= nobody:
             raise NoSolutionError("No grouping that serves every task was found in time; allow more time.")
         keep = sorted(set(served.argmax(axis=0).tolist()), key=lambda place: groups[self._chosen[place]])
         server = tuple(keep.index(place) for place in served.argmax(axis=0).tolist())

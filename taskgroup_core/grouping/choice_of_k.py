@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, clone
 from sklearn.metrics import silhouette_score
 
+from taskgroup_core.checks import check_whole, is_number
 from taskgroup_core.errors import InputError
 from taskgroup_core.grouping.grouping import (
     Grouper,
@@ -136,16 +137,14 @@ class ChoiceOfK(BaseEstimator):  # type: ignore[misc]
         given: Any = range(2, n // 2 + 1) if self.candidates is None else self.candidates
         try:
             numbers = sorted({check_n_groups(k, n) for k in given})
-        except TypeError as error:
-            raise InputError("candidates", repr(given), "Give numbers of groups, or None.") from error
+        except (TypeError, InputError):
+            numbers = []
         if not numbers or numbers[0] < 2:
-            raise InputError("candidates", repr(given), f"Give one number of groups or more, each from 2 to {n}.")
+            remedy = f"Give one number of groups or more, each an integer from 2 to {n}, or None."
+            raise InputError("candidates", repr(given), remedy)
         self.candidates_ = np.array(numbers)
-        whole = isinstance(self.draws, (int, np.integer)) and not isinstance(self.draws, bool)
-        if not whole or self.draws < 1:
-            raise InputError("draws", repr(self.draws), "Use an integer of at least 1.")
-        number = isinstance(self.level, (int, float)) and not isinstance(self.level, bool)
-        if not number or not 1 / (self.draws + 1) <= self.level < 1:
+        check_whole("draws", self.draws)
+        if not is_number(self.level) or not 1 / (self.draws + 1) <= self.level < 1:
             least = 1 / (self.draws + 1)
             raise InputError("level", repr(self.level), f"Use a number from {least:.3g}, which takes more draws, to 1.")
 

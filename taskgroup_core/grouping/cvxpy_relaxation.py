@@ -41,8 +41,10 @@ def solve_by_cvxpy(
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Solution may be inaccurate")  # said in status_
             problem.solve(solver=solver, **options)
-    except TypeError as error:  # how both solvers answer an option they do not know
-        raise InputError("solver_options", str(error), f"Use names and types of options that {solver} has.") from error
+    except (TypeError, ValueError) as error:  # how the solvers answer an option they do not know, or its value
+        raise InputError(
+            "solver_options", str(error), f"Use names, types and values of options that {solver} has."
+        ) from error
     except cp.error.SolverError as error:
         raise SolverError(f"{solver} failed: {error}. Try the other solver, or give it more iterations.") from error
     if problem.status not in ("optimal", "optimal_inaccurate"):

@@ -27,8 +27,8 @@ class ExhaustiveCoverGrouper(OverlappingGrouper):
     """The k distinct groups, every task in one at least, with the best objective of all covers.
 
     No linear programme: a cover that pays every group is found by dynamic programming over sets of tasks that need not
-    be covered again, one that pays tasks by the best partition of the tasks into those that share a server. Below 0.1 s
-    at n = 6, some seconds at n = 10.
+    be covered again, one that pays tasks by the best partition of the tasks into those that share a server. Below a
+    second up to n = 10.
 
     Parameters
     ----------

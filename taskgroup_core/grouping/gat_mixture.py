@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 
+from taskgroup_core.checks import check_positive, check_whole, real_array
 from taskgroup_core.errors import InputError
 from taskgroup_core.grouping.graph_attention import attention_embeddings
 from taskgroup_core.grouping.grouping import average_density, check_n_groups, check_random_state
@@ -20,10 +21,8 @@ from taskgroup_core.grouping.soft_groups import SINGLETONS, membership_silhouett
 from taskgroup_core.matrices import FloatArray, check_affinity
 from taskgroup_core.seeds import derive
 
-ACTIVATIONS = ("elu", "none")
-COVARIANCES = ("spherical", "diag", "tied", "full")
-SILHOUETTES = ("served", "members")
-LAYERS = ("dense", "torch_geometric")
+WORDS = {"singletons": SINGLETONS, "activation": ("elu", "none"), "layers": ("dense", "torch_geometric")}
+WORDS |= {"covariance": ("spherical", "diag", "tied", "full"), "silhouette": ("served", "members")}
 ATTENTION = tuple(signature(attention_embeddings).parameters)[2:]  # behind the affinity and the starts
 
 
@@ -65,7 +64,8 @@ class GATMixtureGrouper(BaseEstimator):  # type: ignore[misc]
     ----------
     grouping_, groups_, served_by_ : the groups, see `Grouping`; `labels_` is None where they overlap.
     objective_ : average density of the groups, in the affinity's unit; what other groupers maximise.
-    silhouettes_ : mean silhouette of every run, with shape (restarts,); -1 where all tasks fell into one component.
+    silhouettes_ : mean silhouette of every run, with shape (restarts,); -1 where there is none, because all tasks fell
+        into one component, or each into one of its own.
     embedding_ : Z of the run that was kept, with shape (n, 2 n).
     responsibilities_ : of its components for the tasks, with shape (n, b).
     status_ : a sentence on the result.
@@ -87,7 +87,7 @@ class GATMixtureGrouper(BaseEstimator):  # type: ignore[misc]
        the rows, the covariance, the threshold, the nearest group of singletons, and the silhouette with overlap.
     3. With the complete graph and without weights, the equations as they stand, attention mixes all tasks, and even
        clear families may end in one group; `neighbours` or `edge_weights` keep them apart.
-    4. The silhouette is taken before the refinement of singletons.
+    4. The silhouette is taken before the refinement of singletons. Groups that come out alike are all kept.
     """
 
     def __init__(
@@ -140,25 +140,26 @@ class GATMixtureGrouper(BaseEstimator):  # type: ignore[misc]
 
         Raises
         ------
-        InputError : see the class, or embeddings with another shape.
+        InputError : see the class, or embeddings with another shape, NaN or infinity.
         """
-        values = check_affinity(affinity)
+        values, embeddings = check_affinity(affinity), real_array(embeddings, "embeddings")
         self._check(len(values))
-        if np.ndim(embeddings) != 3 or np.shape(embeddings)[:2] != (self.restarts, len(values)):
-            found = f"shape {np.shape(embeddings)}"
+        if embeddings.ndim != 3 or embeddings.shape[:2] != (self.restarts, len(values)):
+            found = f"shape {embeddings.shape}"
             raise InputError("embeddings", found, f"Give shape ({self.restarts}, {len(values)}, d), one a restart.")
+        if not np.isfinite(embeddings).all():
+            raise InputError("embeddings", "NaN or infinity", "Give finite ones, or `fit` a lower learning_rate.")
         runs = [self._cluster(embedding, restart) for restart, embedding in enumerate(embeddings)]
         self.silhouettes_ = np.array([silhouette for silhouette, _ in runs])
         kept = int(self.silhouettes_.argmax())
-        self.embedding_, self.responsibilities_ = np.asarray(embeddings)[kept], runs[kept][1]
+        self.embedding_, self.responsibilities_ = embeddings[kept], runs[kept][1]
         self.grouping_ = soft_groups(self.responsibilities_, self.threshold, self.singletons)
         self.groups_, self.served_by_ = self.grouping_.groups, self.grouping_.served_by
         self.labels_ = None if sum(map(len, self.groups_)) > len(values) else self.grouping_.labels()
         self.objective_ = average_density(values, self.groups_)
-        self.status_ = (
-            f"Best of {self.restarts} runs, mean silhouette {self.silhouettes_.max():.2f} "
-            f"(worst {self.silhouettes_.min():.2f}); groups: {len(self.groups_)} of {self.n_groups}."
-        )
+        best, worst = self.silhouettes_.max(), self.silhouettes_.min()
+        told = f"mean silhouette {best:.2f} (worst {worst:.2f})" if best > -1 else "no silhouette"
+        self.status_ = f"Best of {self.restarts} runs, {told}; groups: {len(self.groups_)} of {self.n_groups}."
         return self
 
     def _check(self, n_tasks: int) -> None:
@@ -166,21 +167,17 @@ class GATMixtureGrouper(BaseEstimator):  # type: ignore[misc]
             raise InputError("affinity", "one task", "Give two tasks or more: a mixture cannot be fitted to one point.")
         check_n_groups(self.n_groups, n_tasks)
         check_random_state(self.random_state)
-        choices = {"singletons": SINGLETONS, "activation": ACTIVATIONS, "layers": LAYERS}
-        for name, words in (choices | {"covariance": COVARIANCES, "silhouette": SILHOUETTES}).items():
+        for name, words in WORDS.items():
             check_word(name, getattr(self, name), words)
         for name in ("edge_weights", "self_loops", "standardise"):
             check_flag(name, getattr(self, name))
-        fine = {
-            "threshold": 0 < self.threshold <= 1,
-            "neighbours": self.neighbours is None or 1 <= self.neighbours < max(2, n_tasks),
-            "regularisation": self.regularisation >= 0,
-            "epochs": self.epochs >= 1,
-            "learning_rate": self.learning_rate > 0,
-            "restarts": self.restarts >= 1,
-        }
-        for name in (name for name, good in fine.items() if not good):
-            raise InputError(name, repr(getattr(self, name)), "See the help of GATMixtureGrouper for its range.")
+        check_positive("threshold", self.threshold, most=1)
+        check_positive("regularisation", self.regularisation, or_zero=True)
+        check_positive("learning_rate", self.learning_rate)
+        check_whole("epochs", self.epochs)
+        check_whole("restarts", self.restarts)
+        if self.neighbours is not None:
+            check_whole("neighbours", self.neighbours, most=n_tasks - 1)
 
     def _cluster(self, embedding: FloatArray, restart: int) -> tuple[float, FloatArray]:
         """Mean silhouette and responsibilities of one mixture."""

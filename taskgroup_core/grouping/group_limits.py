@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,7 +134,7 @@ def check_slots(
         costs = np.asarray(costs)
         costs = check_numbers("costs", costs[:, None] if costs.ndim == 1 else costs, (n_tasks, n_groups))
         budgets = check_numbers("budgets", budgets, (n_groups,))
-    listed = [constraints] if isinstance(constraints, LinearConstraint) else list(constraints)
+    listed = list(constraints) if isinstance(constraints, Iterable) else [constraints]
     parts = [_rows(constraint, n_tasks, n_groups) for constraint in listed]
     parts.append((np.zeros((0, n_tasks, n_groups)), np.zeros(0), np.zeros(0)))
     rows, lower, upper = (np.concatenate(part) for part in zip(*parts, strict=True))
@@ -155,7 +155,10 @@ def _rows(constraint: Any, n_tasks: int, n_groups: int) -> tuple[FloatArray, Flo
     matrix = np.atleast_2d(constraint.A.toarray() if issparse(constraint.A) else np.asarray(constraint.A, dtype=float))
     if matrix.ndim != 2 or matrix.shape[1] != n_tasks * n_groups:
         raise InputError("constraints", f"shape {matrix.shape}", f"Give n * m = {n_tasks * n_groups} columns.")
-    lower, upper = (np.broadcast_to(side, len(matrix)).astype(float) for side in (constraint.lb, constraint.ub))
+    try:
+        lower, upper = (np.broadcast_to(side, len(matrix)).astype(float) for side in (constraint.lb, constraint.ub))
+    except ValueError as error:
+        raise InputError("constraints", "lb or ub that do not fit A", "Give a limit for each row of A.") from error
     if not np.isfinite(matrix).all() or np.isnan([lower, upper]).any() or (lower > upper).any():
         raise InputError("constraints", "NaN, an infinite coefficient, or lb above ub", "Give lb <= ub and finite A.")
     scale = np.abs(matrix).max(axis=1, initial=0.0)

@@ -12,6 +12,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClusterMixin
 
+from taskgroup_core.checks import is_whole, rectangular
 from taskgroup_core.errors import InputError
 from taskgroup_core.matrices import FloatArray, check_affinity
 from taskgroup_core.subsets import membership
@@ -30,8 +31,8 @@ class Grouping:
 
     Raises
     ------
-    InputError : no group, an empty group, a task twice in one group, an index out of range, or a task that is
-        served by a group it is not in.
+    InputError : no group, an empty group, a task twice in one group, an index out of range or no integer, or a task
+        that is served by a group it is not in.
     """
 
     groups: tuple[tuple[int, ...], ...]
@@ -40,14 +41,11 @@ class Grouping:
     def __post_init__(self) -> None:
         if not self.groups or not self.served_by:
             raise InputError("groups, served_by", "no group or no task", "Give at least one group and one task.")
-        if any(len(set(group)) < len(group) for group in self.groups):
-            raise InputError("groups", "a task twice in one group", "Name each member of a group once.")
         members = membership(self.groups, len(self.served_by))
         for task, group in enumerate(self.served_by):
-            if not 0 <= group < len(self.groups) or not members[group, task]:
-                raise InputError(
-                    "served_by", f"group {group} for task {task}", "Serve every task by a group that it is a member of."
-                )
+            if not is_whole(group) or not 0 <= group < len(self.groups) or not members[group, task]:
+                remedy = "Serve every task by a group that it is a member of."
+                raise InputError("served_by", f"group {group!r} for task {task}", remedy)
 
     @classmethod
     def from_labels(cls, labels: ArrayLike) -> Grouping:
@@ -55,11 +53,13 @@ class Grouping:
 
         Raises
         ------
-        InputError : labels that are not a vector, or empty.
+        InputError : labels that are not a vector, empty, or NaN.
         """
-        array = np.asarray(labels)
+        array = rectangular(labels, "labels")
         if array.ndim != 1 or array.size == 0:
             raise InputError("labels", f"shape {array.shape}", "Give one label per task, in a vector.")
+        if (array != array).any():  # of all values NaN alone differs from itself
+            raise InputError("labels", "NaN", "Give every task a label.")
         order: dict[Any, int] = {}
         served_by = tuple(order.setdefault(label, len(order)) for label in array.tolist())
         groups = tuple(tuple(np.flatnonzero(np.equal(served_by, group)).tolist()) for group in range(len(order)))
@@ -87,7 +87,7 @@ def average_density(affinity: xr.DataArray | ArrayLike, groups: Iterable[Sequenc
 
     Raises
     ------
-    InputError : an affinity that cannot be used, an index out of range, an empty group, or no group.
+    InputError : an affinity or indices that cannot be used, a task twice in one group, an empty group, or no group.
 
     References
     ----------
@@ -132,8 +132,7 @@ def check_n_groups(n_groups: Any, n_tasks: int) -> int:
     ------
     InputError : not an integer, below 1, or above the number of tasks.
     """
-    whole = isinstance(n_groups, (int, np.integer)) and not isinstance(n_groups, bool)
-    if not whole or not 1 <= n_groups <= n_tasks:
+    if not is_whole(n_groups) or not 1 <= n_groups <= n_tasks:
         raise InputError("n_groups", repr(n_groups), f"Use an integer from 1 to the number of tasks, {n_tasks}.")
     return int(n_groups)
 
@@ -145,7 +144,7 @@ def check_random_state(random_state: Any) -> int:
     ------
     InputError : not a non-negative integer.
     """
-    if isinstance(random_state, bool) or not isinstance(random_state, (int, np.integer)) or random_state < 0:
+    if not is_whole(random_state) or random_state < 0:
         raise InputError("random_state", repr(random_state), "Use a non-negative integer.")
     return int(random_state)
 

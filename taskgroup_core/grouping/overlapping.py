@@ -10,6 +10,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
+from taskgroup_core.checks import is_number
 from taskgroup_core.errors import InputError
 from taskgroup_core.grouping.group_selection import InfeasibleError
 from taskgroup_core.grouping.grouping import Grouping
@@ -47,7 +48,7 @@ class OverlappingGrouper(BaseEstimator):  # type: ignore[misc]
         """
         values = check_affinity(affinity)
         limit = self.time_limit
-        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, (int, float)) or not limit > 0):
+        if limit is not None and (not is_number(limit) or not limit > 0):
             raise InputError("time_limit", repr(limit), "Use a number of seconds above 0, or None.")
         self.grouping_, self.objective_, self.bound_, proved = self._choose(values)
         self.groups_, self.served_by_ = self.grouping_.groups, self.grouping_.served_by

@@ -6,6 +6,7 @@ from math import comb
 
 import numpy as np
 
+from taskgroup_core.checks import check_whole
 from taskgroup_core.errors import InputError
 from taskgroup_core.grouping.group_limits import check_slots
 from taskgroup_core.grouping.grouping import check_n_groups, check_random_state
@@ -45,13 +46,16 @@ def random_groups(
     ----------
     The paper does not say how it draws them.
     """
+    check_whole("n_tasks", n_tasks)
     m = check_n_groups(n_groups, n_tasks)
     low, high = check_slots(n_tasks, m, min_size, max_size, None, None, ()).sizes[:, 0].tolist()
     generator = numpy_generator(check_random_state(random_state), "random groups")
     sizes = np.arange(low, high + 1)
-    ways = np.array([comb(n_tasks, size) for size in sizes], dtype=np.float64)
-    for _ in range(BATCHES if m * high >= n_tasks and ways.sum() >= m else 0):
-        drawn = generator.choice(sizes, (BATCH, m), p=ways / ways.sum())
+    ways = [comb(n_tasks, size) for size in range(low, high + 1)]  # exact: they outgrow floats near n = 1,000
+    total = sum(ways)
+    shares = [way / total for way in ways]
+    for _ in range(BATCHES if m * high >= n_tasks and total >= m else 0):
+        drawn = generator.choice(sizes, (BATCH, m), p=shares)
         rank = generator.random((BATCH, m, n_tasks)).argsort(axis=2).argsort(axis=2)
         members = rank < drawn[:, :, None]
         alike = np.all(members[:, :, None] == members[:, None], axis=3).sum(axis=(1, 2)) > m

@@ -101,6 +101,8 @@ class RowBound:
     def _solve(self, used: list[list[int]]) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Prices of tasks and rows, and of a group of each kind, from the programme with some sizes for each kind.
 
+        Where these cannot meet the limits, `used` becomes all sizes.
+
         Its variables, for each kind and size: the number of groups z, and for each task how often it is held (h <= z)
         and served (s = h where groups are paid as wholes, s <= h otherwise).
         """
@@ -137,6 +139,10 @@ class RowBound:
             equal.append((np.ones(b * n), len(right) + task + np.zeros((b, 1), dtype=int), served))
             right = np.concatenate([right, np.ones(n)])
         result = linprog(cost, _matrix(above, len(limits), total), limits, _matrix(equal, len(right), total), right)
+        every = [list(range(low, high + 1)) for low, high in problem.sizes]
+        if result.status == 2 and b < sum(map(len, every)):  # groups of these sizes alone cannot meet the limits
+            used[:] = every
+            return self._solve(used)
         if result.x is None:
             raise NoSolutionError(f"HiGHS stopped on the bound: {result.message}")
         cover = scale * result.ineqlin.marginals[:n]

@@ -102,10 +102,12 @@ class SDPGrouper(Grouper):
 
     def _group(self, values: FloatArray, n_groups: int) -> tuple[Labels, str]:
         n = len(values)
-        if self.rounding not in ROUNDINGS:
+        if self.rounding not in list(ROUNDINGS):
             raise InputError("rounding", repr(self.rounding), f"Use one of {', '.join(ROUNDINGS)}.")
-        if self.solver is not None and self.solver not in DEFAULT_OPTIONS:
+        if self.solver is not None and self.solver not in list(DEFAULT_OPTIONS):
             raise InputError("solver", repr(self.solver), f"Use one of {', '.join(DEFAULT_OPTIONS)}, or None.")
+        if self.solver_options is not None and not isinstance(self.solver_options, Mapping):
+            raise InputError("solver_options", repr(self.solver_options), "Use a dictionary, or None.")
         solver = self.solver or ("CLARABEL" if n <= LARGEST_FOR_CLARABEL else "ADMM")
         centred = _centred(values)
         multipliers = np.zeros((n, n))

@@ -21,7 +21,7 @@ def soft_members(responsibilities: FloatArray, threshold: float) -> NDArray[np.b
 
 
 def soft_groups(responsibilities: FloatArray, threshold: float, singletons: str) -> Grouping:
-    """The grouping of n tasks by b components; each task is served by its most responsible one.
+    """The grouping of n tasks by b components, all that have members; each task is served by its most responsible one.
 
     Parameters
     ----------
@@ -38,10 +38,12 @@ def soft_groups(responsibilities: FloatArray, threshold: float, singletons: str)
     Deviations
     ----------
     1. The paper's "new cluster that replaces the singular one" can be read as either "merge" or "copy".
+    2. Groups that come out alike are all kept, and each serves the tasks that are most its own.
     """
     served = responsibilities.argmax(axis=1)
     member = soft_members(responsibilities, threshold)
-    groups = {b: set(np.flatnonzero(member[:, b]).tolist()) for b in np.unique(served).tolist()}
+    groups = {b: set(np.flatnonzero(member[:, b]).tolist()) for b in np.flatnonzero(member.any(axis=0)).tolist()}
+    before = dict(groups)  # a copy is of the nearest group as it was, whatever was copied first
     for b in [b for b, group in groups.items() if len(group) == 1]:
         others = [other for other in groups if other != b]
         if singletons == "keep" or not others or len(groups[b]) > 1:
@@ -53,7 +55,7 @@ def soft_groups(responsibilities: FloatArray, threshold: float, singletons: str)
             groups[nearest].add(task)
             served[task] = nearest
         else:
-            groups[b] = groups[nearest] | {task}
+            groups[b] = before[nearest] | {task}
     order = sorted(groups, key=lambda b: (sorted(groups[b]), b))
     return Grouping(tuple(tuple(sorted(groups[b])) for b in order), tuple(order.index(b) for b in served.tolist()))
 

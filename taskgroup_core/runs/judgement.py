@@ -45,6 +45,7 @@ def judge(
     rows with "estimate", "kind" and the figures of merit. The row "one training" scores each replicate against the mean
     of the others, and averages: what a single full training of every subset would have reached.
     """
+    replicates = replicates.transpose("replicate", "target", "source")
     truth = replicates.mean("replicate")
     rows: list[dict[str, Any]] = [
         {"estimate": name, "kind": "estimate", **figures_of_merit(estimate, truth)}
@@ -63,4 +64,4 @@ def judge(
             **{key: float(np.mean([single[key] for single in singles])) for key in singles[0]},
         }
     )
-    return rows, replicate_ceiling(replicates.values)
+    return rows, replicate_ceiling(replicates)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Any
 
@@ -73,9 +74,11 @@ def test_a_misspelt_argument(make: type[Grouper]) -> None:
         make(2, randomstate=0)
 
 
-@pytest.mark.parametrize(("argument", "value"), [("solver", "clarabell"), ("rounding", "treshold")])
-def test_a_misspelt_choice_of_the_sdp(argument: str, value: str) -> None:
-    with pytest.raises(InputError, match=f"{argument}: found '{value}'"):
+@pytest.mark.parametrize(
+    ("argument", "value"), [("solver", "clarabell"), ("rounding", "treshold"), ("solver", ["a"]), ("rounding", ["a"])]
+)
+def test_a_misspelt_choice_of_the_sdp(argument: str, value: object) -> None:
+    with pytest.raises(InputError, match=re.escape(f"{argument}: found {value!r}")):
         SDPGrouper(2, **{argument: value}).fit(GOOD)
 
 
@@ -83,6 +86,12 @@ def test_a_misspelt_choice_of_the_sdp(argument: str, value: str) -> None:
 def test_an_option_the_solver_does_not_know(solver: str, option: str) -> None:
     with pytest.raises(InputError, match="solver_options"):
         SDPGrouper(2, solver=solver, solver_options={option: 10}).fit(GOOD)
+
+
+@pytest.mark.parametrize("options", [5, "ab", {"max_iters": -1}])
+def test_options_that_cannot_be(options: Any) -> None:
+    with pytest.raises(InputError, match="solver_options"):
+        SDPGrouper(2, solver="SCS", solver_options=options).fit(GOOD)
 
 
 def test_a_misspelt_shift() -> None:
@@ -108,6 +117,9 @@ def test_too_many_tasks_for_the_exhaustive_search() -> None:
         (((0,), ()), (0,), "no task in row 1"),
         (((0, 0),), (0,), "twice"),
         (((0, 2),), (0, 0), "task indices"),
+        (((0.0, 1.0),), (0, 0), "task indices"),
+        (((True, False),), (0, 0), "task indices"),
+        (((0, 1),), (False, False), "group False for task 0"),
         (((0, -1),), (0, 0), "task indices"),
         (((0,),), (0, 0), "group 0 for task 1"),
         (((0,), (1,)), (0, 0), "group 0 for task 1"),
@@ -125,13 +137,13 @@ def test_labels_of_overlapping_groups() -> None:
         Grouping(((0, 1), (1,)), (0, 1)).labels()
 
 
-@pytest.mark.parametrize("labels", [[], [[0, 1]], 3])
+@pytest.mark.parametrize("labels", [[], [[0, 1]], 3, [[1], [2, 3]], [np.nan, np.nan, 1.0]])
 def test_labels_that_cannot_be(labels: object) -> None:
     with pytest.raises(InputError, match="labels"):
         Grouping.from_labels(labels)
 
 
-@pytest.mark.parametrize("groups", [[], [()], [(0, 4)]])
+@pytest.mark.parametrize("groups", [[], [()], [(0, 4)], [(0, 0, 1)], [(0.0, 1.0)]])
 def test_density_of_groups_that_cannot_be(groups: list[tuple[int, ...]]) -> None:
     with pytest.raises(InputError):
         average_density(GOOD, groups)

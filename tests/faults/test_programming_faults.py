@@ -12,8 +12,11 @@ from taskgroup_core.errors import InputError
 from taskgroup_core.grouping.best_served import BestServedGrouper, member_scores
 from taskgroup_core.grouping.group_selection import InfeasibleError
 from taskgroup_core.grouping.programming import ProgrammingGrouper
+from taskgroup_core.matrices import make_affinity
 
 GOOD = np.eye(4)
+ALTERED = LinearConstraint(np.ones((2, 8)), 0, 1)
+ALTERED.lb = np.zeros(3)
 
 
 def test_more_tasks_than_best_served_can_list() -> None:
@@ -42,6 +45,8 @@ def test_more_tasks_than_best_served_can_list() -> None:
         ("constraints", {"constraints": LinearConstraint(np.ones((1, 8)), 2, 1)}),
         ("constraints", {"constraints": LinearConstraint(np.full((1, 8), np.nan), 0, 1)}),
         ("constraints", {"constraints": ["x"]}),
+        ("constraints", {"constraints": 5}),
+        ("constraints", {"constraints": ALTERED}),
         ("time_limit", {"time_limit": 0}),
         ("time_limit", {"time_limit": "1"}),
     ],
@@ -78,13 +83,15 @@ def test_limits_that_nothing_meets_are_named(name: str, arguments: dict[str, Any
         ("cheaper", {"cheaper": np.eye(3)}),
         ("cheaper", {"cheaper": [1.0, 2.0, 3.0]}),
         ("cheaper", {"cheaper": [1.0, 2.0, 3.0, np.nan]}),
+        ("cheaper", {"cheaper": make_affinity(GOOD, list("abcx"))}),
+        ("cheaper", {"cheaper": make_affinity(GOOD, list("abcd")).rename(source="from")}),
         ("cheaper_cost", {"cheaper": GOOD, "cheaper_cost": 0}),
         ("time_limit", {"time_limit": -1}),
     ],
 )
 def test_an_option_of_best_served_that_cannot_be(name: str, arguments: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=name):
-        BestServedGrouper(**{"budget": 2, **arguments}).fit(GOOD)
+        BestServedGrouper(**{"budget": 2, **arguments}).fit(make_affinity(GOOD, list("abcd")))
 
 
 def test_best_served_limits_that_nothing_meets_are_named() -> None:

@@ -6,11 +6,12 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from taskgroup_core.grouping import group_relaxation, group_search
 from taskgroup_core.grouping.best_served import SINGLETONS, BestServedGrouper, member_scores
 from taskgroup_core.grouping.group_selection import InfeasibleError
-from taskgroup_core.matrices import FloatArray
+from taskgroup_core.matrices import FloatArray, make_affinity
 from tests.covers import draw, network_gains
 
 
@@ -90,6 +91,23 @@ def test_cheaper_networks_of_one_task_each(budget: float, singletons: str) -> No
         assert grouper.costs_.sum() <= budget and grouper.gap_ == 0
         assert all(len(group) == 1 for group, cost in zip(grouper.groups_, grouper.costs_, strict=True) if cost < 1)
         assert grouper.objective_ == grouper.scores_.mean()
+
+
+def test_labelled_cheaper_networks_are_matched_by_name() -> None:
+    rng, names, order = np.random.default_rng(3), list("abcd"), [3, 1, 0, 2]
+    values, pairs = (make_affinity(rng.standard_normal((4, 4)), names) for _ in range(2))
+    alone = xr.DataArray(rng.standard_normal(4) + 1, dims="task", coords={"task": names})
+    moved = pairs.isel(target=order, source=order).transpose("source", "target")
+    for cheaper, other in ((pairs, moved), (alone, alone.isel(task=order))):
+        first, second = (BestServedGrouper(1.5, cheaper=one).fit(values) for one in (cheaper, other))
+        plain = BestServedGrouper(1.5, cheaper=cheaper.values).fit(values.values)
+        assert first.groups_ == second.groups_ == plain.groups_
+        assert first.objective_ == second.objective_ == plain.objective_
+
+
+@pytest.mark.parametrize("limit", [np.int64(9), np.float32(9)])
+def test_a_time_limit_may_be_of_numpy(limit: float) -> None:
+    assert BestServedGrouper(2, time_limit=limit).fit(np.eye(4)).gap_ == 0
 
 
 def test_scores_and_labels_belong_to_the_groups() -> None:

@@ -24,6 +24,17 @@ def test_the_same_optimum_as_best_served(seed: int, singletons: str) -> None:
     assert tree.gap_ == 0 and tree.nodes_ >= 1 and len(tree.groups_) <= b
 
 
+@pytest.mark.parametrize("unit", [1.0, 1e-16, 1e-100, 1e17])
+def test_two_tasks_and_any_unit_of_the_affinity(unit: float) -> None:
+    pair = BranchAndBoundGrouper(1).fit(unit * np.array([[0.0, 1.0], [2.0, 0.0]]))
+    assert pair.groups_ == ((0, 1),) and pair.objective_ == pytest.approx(1.5 * unit, abs=0)
+    assert BranchAndBoundGrouper(2).fit(np.full((4, 4), unit)).groups_
+    for seed in range(5):
+        affinity = unit * np.random.default_rng(seed).standard_normal((4, 4))
+        tree, exact = BranchAndBoundGrouper(3).fit(affinity), BestServedGrouper(3).fit(affinity)
+        assert tree.objective_ == pytest.approx(exact.objective_, abs=0)
+
+
 def test_every_task_is_served_by_a_group_that_holds_it() -> None:
     tree = BranchAndBoundGrouper(2).fit(np.kron(np.eye(2), np.ones((3, 3))))
     assert tree.groups_ == ((0, 1, 2), (3, 4, 5)) and tree.labels_.tolist() == [0, 0, 0, 1, 1, 1]

@@ -112,6 +112,8 @@ def test_embeddings_at_hand_are_clustered_like_those_of_fit() -> None:
     assert np.array_equal(grouper.fit_embeddings(FAMILIES, embeddings).responsibilities_, whole)
     with pytest.raises(InputError, match="embeddings"):
         grouper.fit_embeddings(FAMILIES, embeddings[:1])
+    with pytest.raises(InputError, match="embeddings: found NaN"):
+        grouper.fit_embeddings(FAMILIES, embeddings * np.nan)
 
 
 def test_the_silhouette_of_disjoint_groups_is_scikit_learns_and_overlap_costs() -> None:
@@ -180,6 +182,23 @@ def test_singletons_are_merged_copied_or_kept() -> None:
     assert copied.groups == ((0, 1), (2, 3, 4), (3, 4)) and copied.served_by == (0, 0, 1, 2, 2)
 
 
+def test_every_component_with_members_makes_a_group_and_equal_groups_stay() -> None:
+    # The third component is most responsible for no task, and responsible for all by 0.4.
+    third = np.array([[0.5, 0.1, 0.4], [0.5, 0.1, 0.4], [0.1, 0.5, 0.4], [0.1, 0.5, 0.4]])
+    soft = soft_groups(third, 0.4, "keep")
+    assert soft.groups == ((0, 1), (0, 1, 2, 3), (2, 3)) and soft.served_by == (0, 0, 2, 2)
+    assert soft_groups(third, 0.45, "keep").groups == ((0, 1), (2, 3))
+    alike = soft_groups(np.array([[0.6, 0.4], [0.4, 0.6]]), 0.3, "keep")
+    assert alike.groups == ((0, 1), (0, 1)) and alike.served_by == (0, 1)
+
+
+def test_a_copy_is_of_the_group_as_it_was() -> None:
+    # The first task is nearest to the second, which is alone too and nearest to the pair.
+    chain = np.array([[0.6, 0.4, 0.0], [0.0, 0.6, 0.4], [0.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
+    for order in (chain, chain[:, ::-1]):
+        assert soft_groups(order, 0.5, "copy").groups == ((0, 1), (1, 2, 3), (2, 3))
+
+
 def test_all_singletons_end_in_pairs_or_more() -> None:
     merged = soft_groups(np.eye(4) * 0.7 + 0.1, 0.5, "merge")
     assert min(map(len, merged.groups)) >= 2 and sum(map(len, merged.groups)) == 4
@@ -187,6 +206,14 @@ def test_all_singletons_end_in_pairs_or_more() -> None:
 
 # Two groups on a line, and a task in the middle that wide Gaussians share.
 LINE = np.array([[0.0], [0.1], [0.2], [2.6], [5.0], [5.1], [5.2]])[None]
+
+
+def test_one_component_and_one_for_each_task_have_no_silhouette() -> None:
+    for k in (1, 7):
+        grouper = GATMixtureGrouper(k, singletons="keep", regularisation=1e-6, restarts=1)
+        grouper.fit_embeddings(np.eye(7), 10 * np.eye(7)[None])
+        assert len(grouper.groups_) == k and grouper.silhouettes_.tolist() == [-1]
+        assert grouper.status_ == f"Best of 1 runs, no silhouette; groups: {k} of {k}."
 
 
 def test_overlapping_groups_have_no_labels() -> None:
@@ -211,6 +238,12 @@ def test_of_overlapping_groups_the_silhouette_may_be_of_all_members() -> None:
     [
         ({"n_groups": 10}, "n_groups"),
         ({"n_groups": 2, "threshold": 0}, "threshold"),
+        ({"n_groups": 2, "threshold": None}, "threshold"),
+        ({"n_groups": 2, "neighbours": 1.5}, "neighbours: found 1.5. Use an integer from 1 to 8"),
+        ({"n_groups": 2, "restarts": "a"}, "restarts"),
+        ({"n_groups": 2, "epochs": 2.0}, "epochs"),
+        ({"n_groups": 2, "learning_rate": np.inf}, "learning_rate"),
+        ({"n_groups": 2, "regularisation": np.inf}, "regularisation"),
         ({"n_groups": 2, "singletons": "drop"}, "singletons"),
         ({"n_groups": 2, "neighbours": 9}, "neighbours"),
         ({"n_groups": 2, "covariance": "round"}, "covariance"),

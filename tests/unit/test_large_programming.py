@@ -162,3 +162,21 @@ def test_single_tasks_are_worth_their_diagonal(few_iterations: None) -> None:
     for divisor in ("size", "others"):
         grouper = ProgrammingGrouper(21, divisor=divisor, max_size=1).fit(values)
         assert grouper.gap_ == 0 and grouper.objective_ == pytest.approx(np.trace(values), rel=1e-12)
+
+
+@pytest.mark.parametrize("overlap", OVERLAPS)
+def test_limits_that_few_sizes_cannot_meet(few_iterations: None, overlap: str) -> None:
+    n, k = 21, 2
+    first = np.arange(n) < 5  # the first group is to be these: neither of 1, nor of 10, nor of 21 tasks
+    only = LinearConstraint(np.eye(n * k)[::k], first, first)
+    values = np.random.default_rng(0).standard_normal((n, n))
+    grouper = ProgrammingGrouper(k, overlap=overlap, constraints=only).fit(values)
+    assert grouper.groups_[0] == (0, 1, 2, 3, 4) and grouper.objective_ <= grouper.bound_
+
+
+def test_a_group_that_may_take_few_tasks_and_needs_as_many(few_iterations: None) -> None:
+    n, k = 24, 3
+    some = LinearConstraint(np.eye(n * k)[::k], 0, np.arange(n) < 6)
+    values = np.random.default_rng(0).standard_normal((n, n))
+    grouper = ProgrammingGrouper(k, overlap="none", min_size=[5, 1, 1], constraints=some).fit(values)
+    assert set(grouper.groups_[0]) < set(range(6)) and grouper.objective_ <= grouper.bound_

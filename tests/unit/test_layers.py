@@ -24,7 +24,7 @@ def test_contract_notices_an_import_upwards(tmp_path: Path) -> None:
         (package / name / "__init__.py").touch()
     for name in ("__init__", "cli", "metrics", "examples", "scores", "algorithm", "matrices", "subsets", "tasks"):
         (package / f"{name}.py").touch()
-    for name in ("flops", "seeds", "device", "errors", "__main__"):
+    for name in ("flops", "seeds", "device", "checks", "errors", "__main__"):
         (package / f"{name}.py").touch()
     (package / "grouping" / "sdp.py").write_text("import taskgroup_core.affinity\n")
     contract = (ROOT / "pyproject.toml").read_text(encoding="utf-8")

@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
+import xarray as xr
 from scipy.stats import spearmanr
 
 from taskgroup_core import metrics
 from taskgroup_core.errors import InputError
 from taskgroup_core.matrices import make_affinity
+from taskgroup_core.runs.judgement import judge
 
 RNG = np.random.default_rng(0)
 TRUTH, ESTIMATE = RNG.normal(size=(6, 6)), RNG.normal(size=(6, 6))
@@ -89,6 +91,31 @@ def test_the_affine_distance_forgets_unit_and_level_but_not_sign():
     assert metrics.affine_distance(3 * TRUTH, truth) == pytest.approx(0, abs=1e-12)
 
 
+def test_labels_are_compared_by_dims_and_names():
+    truth, estimate = (make_affinity(values, list("abcdef")) for values in (TRUTH, ESTIMATE))
+    moved = estimate.isel(target=[3, 0, 5, 1, 2, 4], source=[3, 0, 5, 1, 2, 4]).transpose("source", "target")
+    measures = (metrics.relative_distance, metrics.affine_distance, metrics.spearman_over_targets)
+    for measure in (*measures, metrics.spearman_over_sources, metrics.partner_spearman):
+        assert measure(moved, truth) == measure(ESTIMATE, TRUTH)
+        assert measure(estimate.transpose("source", "target"), TRUTH) == measure(ESTIMATE, TRUTH)
+        assert measure(ESTIMATE, truth.transpose("source", "target")) == measure(ESTIMATE, TRUTH)
+        for other in (
+            estimate.assign_coords(target=list("abcdeg"), source=list("abcdeg")),
+            estimate.rename(source="from"),
+        ):
+            with pytest.raises(InputError, match="estimate"):
+                measure(other, truth)
+        if measure is not metrics.relative_distance:
+            with pytest.raises(InputError, match="one order"):
+                measure(estimate.isel(source=[1, 0, 2, 3, 4, 5]), truth)
+    level = metrics.trivial_predictors(truth.transpose("source", "target"), np.ones(6))["task mean"]
+    assert level.equals(metrics.trivial_predictors(truth, np.ones(6))["task mean"])
+    replicates = xr.concat([truth, truth + estimate], "replicate")
+    turned = replicates.transpose("source", "replicate", "target")
+    assert metrics.replicate_ceiling(turned) == metrics.replicate_ceiling(replicates.values)
+    assert judge(turned, {"e": moved}, np.ones(6)) == judge(replicates, {"e": estimate}, np.ones(6))
+
+
 def test_replicates_without_anything_in_common_have_no_ceiling():
     assert metrics.replicate_ceiling(np.stack([TRUTH, -TRUTH])) == 0
 
@@ -96,6 +123,10 @@ def test_replicates_without_anything_in_common_have_no_ceiling():
 @pytest.mark.parametrize(
     "call",
     [
+        lambda: metrics.relative_distance(TRUTH * (1 + 0.5j), TRUTH),
+        lambda: metrics.relative_distance([[1.0], [1.0, 2.0]], TRUTH),
+        lambda: metrics.trivial_predictors(make_affinity(TRUTH * np.nan, list("abcdef")), np.ones(6)),
+        lambda: metrics.trivial_predictors(make_affinity([[1.0]], ["a"]), [1.0]),
         lambda: metrics.relative_distance(TRUTH[:5, :5], TRUTH),
         lambda: metrics.relative_distance(TRUTH, np.zeros((6, 6))),
         lambda: metrics.relative_distance(TRUTH * np.nan, TRUTH),
@@ -107,6 +138,16 @@ def test_replicates_without_anything_in_common_have_no_ceiling():
         lambda: metrics.trivial_predictors(make_affinity(TRUTH, list("abcdef")), [1.0, 2.0]),
     ],
 )
+@pytest.mark.filterwarnings("error")
 def test_bad_input(call):
     with pytest.raises(InputError):
         call()
+
+
+@pytest.mark.filterwarnings("error")
+def test_nothing_measured_names_what_was_given():
+    for measure in (metrics.relative_distance, metrics.affine_distance, metrics.partner_spearman):
+        with pytest.raises(InputError, match="truth: found no measured entry"):
+            measure(TRUTH, TRUTH * np.nan)
+    with pytest.raises(InputError, match="replicates: found no measured entry"):
+        metrics.replicate_ceiling(np.stack([TRUTH, TRUTH]) * np.nan)

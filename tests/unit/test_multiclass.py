@@ -105,5 +105,7 @@ def test_the_score_of_a_regression_task_with_one_value(dtype: torch.dtype) -> No
     label = torch.ones(4, dtype=dtype)
     for output in (label, label + torch.arange(4, dtype=dtype)):
         assert scores.r2(output, label) == metrics.r2_score(label, output)
+    tenths = torch.full((1000,), 0.1, dtype=dtype)  # their mean is not 0.1 in single precision
+    assert scores.r2(3 * tenths, tenths) == 0 and scores.r2(tenths, tenths) == 1
     spread = torch.arange(4, dtype=dtype)
     assert scores.r2(label, spread) == pytest.approx(metrics.r2_score(spread, label))

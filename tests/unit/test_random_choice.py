@@ -9,6 +9,7 @@ from math import sqrt
 import pytest
 
 from taskgroup_core.errors import InputError
+from taskgroup_core.grouping import random_choice
 from taskgroup_core.grouping.random_choice import random_groups
 
 
@@ -51,3 +52,15 @@ def test_limits_that_leave_one_choice() -> None:
 def test_what_cannot_be_drawn(named: str, arguments: dict[str, int]) -> None:
     with pytest.raises(InputError, match=named):
         random_groups(4, **arguments)
+
+
+def test_more_sets_than_floats_can_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(random_choice, "BATCH", 10)
+    groups = random_groups(1100, 12)
+    assert len(set(groups)) == 12 and set().union(*groups) == set(range(1100))
+
+
+@pytest.mark.parametrize("n_tasks", [6.0, 0, True])
+def test_tasks_that_cannot_be(n_tasks: int) -> None:
+    with pytest.raises(InputError, match="n_tasks"):
+        random_groups(n_tasks, 1)

@@ -5,7 +5,7 @@ import xarray as xr
 from taskgroup_core.errors import InputError
 from taskgroup_core.matrices import check_affinity, make_affinity, make_scores
 from taskgroup_core.seeds import derive, numpy_generator, seeded, torch_generator
-from taskgroup_core.subsets import check_subsets, membership, pairs, sample_subsets, singletons
+from taskgroup_core.subsets import all_subsets, check_subsets, membership, pairs, sample_subsets, singletons
 from taskgroup_core.tasks import Task, check_tasks
 
 
@@ -34,12 +34,21 @@ def test_pairs_and_singletons():
         (lambda: check_subsets(np.zeros((2, 3), dtype=bool), 3), "subsets"),
         (lambda: membership([[0, 5]], 3), "groups"),
         (lambda: membership([[-1]], 3), "groups"),
+        (lambda: membership([[0.0, 1.0]], 3), "groups"),
+        (lambda: membership([[0, 1, 1]], 3), "groups"),
+        (lambda: check_subsets([[1], [1, 0]], 2), "subsets"),
+        (lambda: all_subsets(2.5), "n_tasks"),
+        (lambda: sample_subsets(5, 2.0, 3, 0), "size"),
+        (lambda: sample_subsets(5, 2, 2.5, 0), "m"),
         (lambda: sample_subsets(3, 4, 2, 0), "size"),
         (lambda: sample_subsets(3, 2, 0, 0), "m"),
         (lambda: sample_subsets(3, 2, 1, -1), "seed"),
         (lambda: derive(1.5), "seed"),
         (lambda: Task("a", kind="ordinal"), "kind"),
         (lambda: Task("a", metric="r2"), "metric"),
+        (lambda: Task("a", "binary", "f1", "1"), "n_outputs"),
+        (lambda: Task("a", "binary", "f1", True), "n_outputs"),
+        (lambda: Task("a", "multiclass", "accuracy", 2.5), "n_outputs"),
         (lambda: check_tasks([]), "tasks"),
         (lambda: check_tasks([Task("a"), Task("a")]), "tasks"),
         (lambda: check_affinity(np.ones((2, 3))), "affinity"),
@@ -48,6 +57,11 @@ def test_pairs_and_singletons():
         (lambda: check_affinity(np.array([[1, np.inf], [0, 1]])), "affinity"),
         (lambda: check_affinity(np.ones((2, 2), dtype=complex)), "affinity"),
         (lambda: check_affinity(xr.DataArray(np.ones((2, 2)), dims=("a", "b"))), "affinity"),
+        (lambda: check_affinity([[1], [1, 0]]), "affinity"),
+        (lambda: check_affinity(np.full((2, 2), 1e160)), "affinity"),
+        (lambda: make_affinity([["a"]], ["a"]), "values"),
+        (lambda: make_affinity([[1j]], ["a"]), "values"),
+        (lambda: make_affinity(np.ones((2, 2)), ["a", "a"]), "tasks"),
         (lambda: make_affinity(np.ones((2, 2)), ["a"]), "values"),
         (lambda: make_scores({"score": np.ones((1, 2))}, np.ones((1, 3), dtype=bool), list("abc")), "values['score']"),
         (lambda: make_scores({"s": [[np.nan, 1.0]]}, np.ones((1, 2), dtype=bool), ["a", "b"]), "values['s']"),
