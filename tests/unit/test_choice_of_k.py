@@ -64,7 +64,7 @@ def test_planted_groups_are_counted_at_low_noise() -> None:
     assert choice.n_groups_ == 3 and choice.p_value_ == pytest.approx(0.05)
     assert choice.candidates_.tolist() == [2, 3, 4, 5, 6]
     assert choice.grouper_.groups_ == tuple(tuple(range(first, 12, 3)) for first in range(3))
-    assert choice.status_ == "3 groups (largest excess gain at k = 3 of 5 compared, p = 0.05)."
+    assert choice.status_ == "3 groups (largest excess gain at k = 3 among 5 candidates, p = 0.05)."
     assert int(choice.candidates_[choice.silhouettes_.argmax()]) == 3
 
 
