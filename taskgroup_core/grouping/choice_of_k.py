@@ -153,7 +153,8 @@ class ChoiceOfK(BaseEstimator):  # type: ignore[misc]
         return grouper.fit(values)
 
     def _status(self, best: int, clear: bool) -> str:
-        compared = f"largest excess gain at k = {best} among {len(self.candidates_)} candidates, p = {self.p_value_:.2g}"
+        among = f"{len(self.candidates_)} candidates"
+        compared = f"largest excess gain at k = {best} among {among}, p = {self.p_value_:.2g}"
         if not clear:
             return f"No groups found ({compared}): dealt-out pairs give as large an excess. k = 1 is reported."
         if best == self.candidates_[-1] and len(self.candidates_) > 1:
