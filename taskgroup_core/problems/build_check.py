@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from taskgroup_core.errors import InputError
+from taskgroup_core.seeds import seeded
 
+Build = TypeVar("Build", bound=Callable[[], nn.Module])
 ROWS = 2  # a network may need more than one row at a time
 
 
@@ -47,3 +50,20 @@ def check_build(build: Callable[[], nn.Module], inputs: Tensor, n_outputs: int) 
         shape = f"shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__
         found = f"a network with outputs of {shape} for {len(rows)} inputs"
         raise InputError("build", found, f"Return {wanted}: see `Problem.columns` for the columns of each task.")
+
+
+def tried(build: Build) -> Build:
+    """`build` as it is, after one call: options that a network does not take are found where they are given.
+
+    Raises
+    ------
+    InputError : an option that the network does not have or cannot take.
+    """
+    try:
+        with seeded(0, "build check"):
+            build()
+    except InputError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise InputError("options", str(error), "Use the options that the network has.") from error
+    return build
