@@ -62,7 +62,8 @@ def load_debian(
     place = embedded("debian", folder)
     nodes, edges, communities = (pd.read_parquet(place / f"{name}.parquet") for name in TABLES)
     members = {tag: np.sort(found.to_numpy(dtype=np.int64)) for tag, found in communities.groupby("tag")["node"]}
-    kept = [tag for tag, found in members.items() if min_members <= len(found) <= (max_members or np.inf)]
+    most = np.inf if max_members is None else max_members
+    kept = [tag for tag, found in members.items() if min_members <= len(found) <= most]
     if not kept:
         raise InputError(
             "min_members, max_members",
