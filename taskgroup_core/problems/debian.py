@@ -18,16 +18,15 @@ from taskgroup_core.problems.communities import (
     select_communities,
 )
 from taskgroup_core.problems.problem import Problem
-from taskgroup_core.problems.registry import DataFile, DataSet, embedded
+from taskgroup_core.problems.registry import embedded, shipped
 
 TABLES = ("nodes", "edges", "communities")
 DATASETS = (
-    DataSet(
+    shipped(
         "debian",
         "Debian's package dependencies with debtags",
         "facts from Debian's package lists; none stated",
-        tuple(DataFile(f"{table}.parquet") for table in TABLES),
-        "It comes with the project: clone the repository with its data folder.",
+        *(f"{table}.parquet" for table in TABLES),
     ),
 )
 # Tags of one field describe neighbouring packages: relations to be found again, each tag with a partner.

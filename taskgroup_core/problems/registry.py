@@ -40,7 +40,7 @@ class DataFile:
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data set that does not come with the project.
+    """A data set; see `shipped` for those that come with the project.
 
     Parameters
     ----------
@@ -68,6 +68,12 @@ class DataSet:
             if one.name == name:
                 return one
         raise InputError("name", repr(name), f"Use one of {', '.join(one.name for one in self.files)}.")
+
+
+def shipped(name: str, title: str, licence: str, *files: str) -> DataSet:
+    """The entry of a data set that comes with the project: its checksums are in its folder."""
+    how = "It comes with the project: clone the repository with its data folder."
+    return DataSet(name, title, licence, tuple(DataFile(file) for file in files), how)
 
 
 def data_folder() -> Path:

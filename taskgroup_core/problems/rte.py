@@ -31,7 +31,8 @@ def load_rte(folder: str | Path | None = None, *, validation: float = 0.1, seed:
     """RTE's pairs with fields "premise" and "hypothesis"; label 1 is entailment.
 
     The official test split has no labels, so the official development split is our test split, and a share of the
-    training split is our validation split, as many of either label as its share gives.
+    training split is our validation split, as many of either label as its share gives. Pairs are drawn singly, so that
+    some of the validation pairs share their premise with a training pair, as some of the official development split do.
 
     Parameters
     ----------

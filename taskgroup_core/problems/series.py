@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from taskgroup_core.errors import DataError, InputError
-from taskgroup_core.problems.registry import DataFile, DataSet, embedded, locate
+from taskgroup_core.problems.registry import DataFile, DataSet, embedded, locate, shipped
 from taskgroup_core.problems.text_files import opened_text
 from taskgroup_core.problems.text_rows import csv_rows
 
@@ -30,7 +30,8 @@ ETT = DataSet(
         ),
     ),
 )
-DATASETS = (ETT,)
+POWER = shipped("power", "seven electrical series of one household, by the hour", "CC BY 4.0", "hours.parquet")
+DATASETS = (ETT, POWER)
 LARGEST = float(np.finfo(np.float32).max)
 ETT_COLUMNS = ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT")
 
