@@ -20,6 +20,17 @@ def all_finite(values: Tensor) -> bool:
     return all(bool(torch.isfinite(some).all()) for some in values.split(BLOCK))
 
 
+def check_tensor(name: str, value: object) -> None:
+    """Check that an argument is a tensor.
+
+    Raises
+    ------
+    InputError : anything else, such as a numpy array.
+    """
+    if not isinstance(value, Tensor):
+        raise InputError(name, type(value).__name__, "Give a tensor: torch.as_tensor makes one.")
+
+
 @dataclass(frozen=True)
 class Examples:
     """Rows (input, task, label).
@@ -31,10 +42,13 @@ class Examples:
     label : 0 or 1 for binary tasks, the class for multiclass ones, any number for regression; float32, shape (E,).
         With shape (E, H) for regression tasks whose labels are H numbers; (E, 1) becomes (E,).
 
+    Indices of other integer types become int64, labels that are booleans or integers float32: a table of labels marks
+    the missing ones by NaN, which only floats have.
+
     Raises
     ------
-    InputError : shapes that do not fit, negative indices, a label that is NaN or infinite, or a (input, task) pair
-        twice.
+    InputError : no tensors, shapes that do not fit, indices that are no integers or negative, a label that is complex,
+        NaN or infinite, or a (input, task) pair twice.
     """
 
     input_index: Tensor
@@ -42,12 +56,23 @@ class Examples:
     label: Tensor
 
     def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            check_tensor(name, value)
         if self.label.ndim == 2 and self.label.shape[1] == 1:
             object.__setattr__(self, "label", self.label[:, 0])
         shapes = [tuple(x.shape) for x in (self.input_index, self.task_index, self.label)]
         if not shapes[0] == shapes[1] == shapes[2][:1] or len(shapes[2]) > 2 or 0 in shapes[2][1:]:
             remedy = "Give three vectors of one length, or as many labels of H numbers each, (E, H)."
             raise InputError("examples", f"shapes {sorted(set(shapes))}", remedy)
+        for name in ("input_index", "task_index"):
+            index: Tensor = getattr(self, name)
+            if index.is_floating_point() or index.is_complex() or index.dtype == torch.bool:
+                raise InputError(name, str(index.dtype), "Give integers, such as int64.")
+            object.__setattr__(self, name, index.long())
+        if self.label.is_complex():
+            raise InputError("label", str(self.label.dtype), "Give real numbers.")
+        if not self.label.is_floating_point():
+            object.__setattr__(self, "label", self.label.to(torch.float32))
         if not all_finite(self.label):
             raise InputError("label", "NaN or infinity", "Leave out rows whose label is missing.")
         if len(self) and (self.input_index.min() < 0 or self.task_index.min() < 0):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from taskgroup_core.errors import InputError
 from taskgroup_core.models.auto_correlation import auto_correlation, decompose
+from taskgroup_core.models.options import check_dropout, check_whole
 
 
 class _Attention(nn.Module):
@@ -105,6 +107,10 @@ class Autoformer(nn.Module):
     factor : of log L, see `auto_correlation`.
     dropout : probability.
 
+    Raises
+    ------
+    InputError : a width or a number of layers below 1, an even kernel, or a dropout outside [0, 1).
+
     References
     ----------
     Wu et al., Autoformer: Decomposition Transformers with Auto-Correlation for Long-Term Series Forecasting, 2021,
@@ -135,6 +141,11 @@ class Autoformer(nn.Module):
         dropout: float = 0.05,
     ) -> None:
         super().__init__()
+        for name, value in {"width": width, "layers": layers, "kernel": kernel}.items():
+            check_whole(name, value)
+        if kernel % 2 == 0:
+            raise InputError("kernel", str(kernel), "Use an odd number of steps.")
+        check_dropout(dropout)
         self.n_series, self.n_marks, self.horizon = n_series, n_marks, horizon
         self.label_length, self.kernel = label_length, kernel
         self.embedding = _Embedding(n_marks, width, dropout)

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from taskgroup_core.models.options import check_whole
+
 
 class SeriesHeads(nn.Module):
     """One linear layer a series, each on its own hidden numbers; in one tensor, a row an output.
@@ -46,6 +48,10 @@ class LinearForecaster(nn.Module):
     horizon : steps of a forecast, H.
     width : numbers that the shared layer puts out.
 
+    Raises
+    ------
+    InputError : a width below 1.
+
     References
     ----------
     Zeng et al., Are Transformers Effective for Time Series Forecasting?, 2023: NLinear.
@@ -58,6 +64,7 @@ class LinearForecaster(nn.Module):
 
     def __init__(self, n_series: int, look_back: int, horizon: int, width: int = 16) -> None:
         super().__init__()
+        check_whole("width", width)
         self.n_series = n_series
         self.shared = nn.Linear(look_back, width)
         self.heads = SeriesHeads(width, n_series, horizon)

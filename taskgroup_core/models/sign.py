@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from taskgroup_core.models.options import check_dropout, check_whole
+
 
 def _perceptron(n_inputs: int, width: int, n_outputs: int, dropout: float) -> nn.Sequential:
     return nn.Sequential(nn.Linear(n_inputs, width), nn.PReLU(), nn.Dropout(dropout), nn.Linear(width, n_outputs))
@@ -24,6 +26,10 @@ class Sign(nn.Module):
     n_outputs : number of heads, one logit each.
     dropout : probability of dropping a hidden neuron in training mode.
 
+    Raises
+    ------
+    InputError : a width below 1, or a dropout outside [0, 1).
+
     References
     ----------
     Frasca et al., SIGN: Scalable Inception Graph Neural Networks, 2020; GRAD-TAG, section 5.1.2 and C.1.1.
@@ -36,6 +42,8 @@ class Sign(nn.Module):
 
     def __init__(self, n_hops: int, n_features: int, width: int, n_outputs: int, dropout: float = 0.5) -> None:
         super().__init__()
+        check_whole("width", width)
+        check_dropout(dropout)
         self.hops = nn.ModuleList(_perceptron(n_features, width, width, dropout) for _ in range(n_hops))
         self.mix = nn.Sequential(nn.PReLU(), nn.Dropout(dropout))
         self.heads = _perceptron(n_hops * width, width, n_outputs, dropout)

@@ -19,9 +19,9 @@ _DAMAGE = (
     zlib.error,
     lzma.LZMAError,
     EOFError,
-    NotImplementedError,  # a way of compression that zipfile does not know
     OSError,  # bz2 raises it without a number
     ValueError,
+    RuntimeError,  # zipfile's word for a member that needs a password; NotImplementedError is one too
 )
 
 
@@ -79,7 +79,7 @@ class Members:
 
 
 @contextmanager
-def readable(path: Path, member: str | None = None) -> Iterator[None]:
+def readable(path: Path, member: str | None = None, remedy: str = REMEDY) -> Iterator[None]:
     """Every way in which an archive may be damaged becomes one DataError.
 
     Raises
@@ -92,8 +92,10 @@ def readable(path: Path, member: str | None = None) -> Iterator[None]:
         raise
     except FileNotFoundError as error:
         raise DataError(str(path), "no such file", "Download it, or correct the path.") from error
+    except IsADirectoryError as error:
+        raise DataError(str(path), "a folder", "Give the path of the archive.") from error
     except _DAMAGE as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # of the disk, not of the archive
         where = str(path) if member is None else f"{path}, member {member!r}"
-        raise DataError(where, f"a truncated, altered or unreadable archive ({error})", REMEDY) from error
+        raise DataError(where, f"a truncated, altered or unreadable archive ({error})", remedy) from error

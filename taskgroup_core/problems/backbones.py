@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pickle import UnpicklingError
 from typing import Any
 
 from taskgroup_core.errors import DataError, InputError, MissingExtra
@@ -57,12 +58,13 @@ def load_backbone(name: str = MINILM) -> Backbone:
     Raises
     ------
     MissingExtra : transformers, or the package with the weights, is absent.
-    DataError : no such model on this machine.
+    DataError : no such model on this machine, or one with damaged weights.
     """
     # Its progress bars would end up in stored outputs.
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
         import transformers
+        from safetensors import SafetensorError
     except ImportError as error:
         raise MissingExtra("transformers", "text") from error
     source = _minilm() if name == MINILM else name
@@ -75,6 +77,8 @@ def load_backbone(name: str = MINILM) -> Backbone:
     except (OSError, ValueError) as error:
         remedy = f"Give a folder that holds it, or download it first: hf download {name}"
         raise DataError(name, "no such model on this machine", remedy) from error
+    except (SafetensorError, UnpicklingError, RuntimeError, EOFError) as error:
+        raise DataError(name, f"damaged weights ({error})", "Download the model again.") from error
     return Backbone(name, tokenizer, model.eval())
 
 

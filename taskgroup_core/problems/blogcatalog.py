@@ -77,6 +77,10 @@ def _ones(path: Path, content: dict[str, Any], name: str) -> sparse.csc_matrix:
     if not sparse.issparse(found):
         raise DataError(f"{path}, {name}", "no sparse matrix of that name", _REMEDY)
     matrix = sparse.csc_matrix(found)
+    try:
+        matrix.check_format(full_check=True)  # scipy trusts indices, and writes where they point
+    except ValueError as error:
+        raise DataError(f"{path}, {name}", f"a damaged sparse matrix ({error})", "Download it again.") from error
     matrix.sort_indices()
     if not matrix.nnz or (matrix.data != 1).any():
         raise DataError(f"{path}, {name}", "no entry, or one that is not 1", _REMEDY)

@@ -14,14 +14,18 @@ MODULES = (
     "blogcatalog",
     "celeba",
     "debian",
+    "drawn_faces",
     "landmine",
     "molecules",
     "prompt_files",
+    "published",
     "rte",
     "school",
     "series",
     "snap_graphs",
     "wic",
+    "word_in_context",
+    "yeast",
 )
 
 

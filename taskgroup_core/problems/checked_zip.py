@@ -85,4 +85,4 @@ def _kind(info: zipfile.ZipInfo) -> str:
         return "an encrypted file"
     if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
         return "a link or a device"
-    return "folder" if info.is_dir() else "file"
+    return "folder" if info.filename.endswith("/") else "file"  # `is_dir` fails on an empty name

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from taskgroup_core.errors import InputError
 from taskgroup_core.examples import Examples
 from taskgroup_core.models.sign import Sign
+from taskgroup_core.problems.build_check import tried
 from taskgroup_core.problems.graph_features import hop_features, pagerank_features
 from taskgroup_core.problems.problem import Problem
+from taskgroup_core.problems.scaling import standardised
 from taskgroup_core.seeds import numpy_generator
 from taskgroup_core.tasks import Task
 
@@ -116,9 +118,8 @@ def largest_communities(graph: CommunityGraph, k: int, *, ties: Sequence[int] | 
     at_cut, above = np.flatnonzero(sizes == cut).tolist(), np.flatnonzero(sizes > cut)
     preferred, places = list(ties or ()), k - len(above)
     if not set(preferred) <= set(at_cut) or len(preferred) > places:
-        raise InputError(
-            "ties", str(preferred), f"Give at most {places} communities of {cut} members, the size at the cut."
-        )
+        remedy = f"Give at most {places} communities of {cut} members, the size at the cut."
+        raise InputError("ties", str(preferred), remedy)
     last = sorted((preferred + [index for index in at_cut if index not in preferred])[:places])
     return select_communities(graph, [*above[np.argsort(-sizes[above], kind="stable")].tolist(), *last])
 
@@ -165,8 +166,8 @@ def community_problem(
 
     Raises
     ------
-    InputError : a share outside (0, 1), a community with fewer than 3 members or non-members, or see
-        `pagerank_features`.
+    InputError : a share outside (0, 1), a width or dropout that `Sign` does not take, a community with fewer than 3
+        members or non-members, or see `pagerank_features`.
 
     References
     ----------
@@ -181,10 +182,8 @@ def community_problem(
         if not 0 < share < 1:
             raise InputError(argument, str(share), "Use a share between 0 and 1.")
     features = pagerank_features(graph.edges, graph.n_nodes, n_features=n_features, seed=seed)
-    inputs = hop_features(graph.edges, graph.n_nodes, features, hops)
-    mean, spread = (statistic(inputs, axis=0, dtype=np.float64) for statistic in (np.mean, np.std))
-    # On a regular graph a feature is constant but for rounding, which must not be blown up to unit variance.
-    inputs = ((inputs - mean) / np.maximum(spread, 1e-5 * np.abs(mean) + 1e-30)).astype(np.float32)
+    # On a regular graph a feature is constant but for rounding, which is that of single precision and of the hops.
+    inputs = standardised(hop_features(graph.edges, graph.n_nodes, features, hops), rounding=1e-5)
     part = np.empty((len(graph.communities), graph.n_nodes), dtype=np.int8)
     is_member = np.zeros(part.shape, dtype=bool)
     for task, (name, nodes) in enumerate(zip(graph.names, graph.communities, strict=True)):
@@ -193,8 +192,8 @@ def community_problem(
 
     def examples(split: int) -> Examples:
         task, node = np.nonzero(part == split)
-        return Examples(torch.from_numpy(node), torch.from_numpy(task), torch.from_numpy(is_member[task, node]).float())
+        return Examples(torch.from_numpy(node), torch.from_numpy(task), torch.from_numpy(is_member[task, node]))
 
-    build = partial(Sign, hops + 1, n_features, width, len(graph.communities), dropout)
-    tasks = tuple(Task(name) for name in graph.names)
-    return Problem(graph.name, tasks, torch.from_numpy(inputs), examples(0), examples(1), examples(2), build)
+    build = tried(partial(Sign, hops + 1, n_features, width, len(graph.communities), dropout))
+    tasks, splits = tuple(Task(name) for name in graph.names), (examples(0), examples(1), examples(2))
+    return Problem(graph.name, tasks, torch.from_numpy(inputs), *splits, build)

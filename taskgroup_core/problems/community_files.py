@@ -93,6 +93,6 @@ def _from_json(path: Path) -> list[Nodes]:
         at = separator.end()
     try:
         json.loads(text[:begun] + text[at:])
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(str(path), f"no JSON around the list ({error})", "Download it again.") from error
     return found

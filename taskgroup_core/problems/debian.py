@@ -18,16 +18,15 @@ from taskgroup_core.problems.communities import (
     select_communities,
 )
 from taskgroup_core.problems.problem import Problem
-from taskgroup_core.problems.registry import DataFile, DataSet, embedded
+from taskgroup_core.problems.registry import embedded, shipped
 
 TABLES = ("nodes", "edges", "communities")
 DATASETS = (
-    DataSet(
+    shipped(
         "debian",
         "Debian's package dependencies with debtags",
         "facts from Debian's package lists; none stated",
-        tuple(DataFile(f"{table}.parquet") for table in TABLES),
-        "It comes with the project: clone the repository with its data folder.",
+        *(f"{table}.parquet" for table in TABLES),
     ),
 )
 # Tags of one field describe neighbouring packages: relations to be found again, each tag with a partner.
@@ -62,7 +61,8 @@ def load_debian(
     place = embedded("debian", folder)
     nodes, edges, communities = (pd.read_parquet(place / f"{name}.parquet") for name in TABLES)
     members = {tag: np.sort(found.to_numpy(dtype=np.int64)) for tag, found in communities.groupby("tag")["node"]}
-    kept = [tag for tag, found in members.items() if min_members <= len(found) <= (max_members or np.inf)]
+    most = np.inf if max_members is None else max_members
+    kept = [tag for tag, found in members.items() if min_members <= len(found) <= most]
     if not kept:
         raise InputError(
             "min_members, max_members",

@@ -138,5 +138,9 @@ def _take_out(file: DataFile, path: Path, address: str, transfer: Transfer) -> s
 def _remember(path: Path) -> str:
     """Keep the checksum of a file for which none was known: trust on first use."""
     digest = file_sha256(path)
-    record_path(path).write_text(f"{digest}  {path.name}\n", encoding="ascii")
+    record = record_path(path)
+    part = record.with_name(f"{record.name}.part")
+    with writable(record):
+        part.write_text(f"{digest}  {path.name}\n", encoding="utf-8")
+        os.replace(part, record)
     return f"no checksum was known for it; from now on it is compared with {digest[:12]}..., as found now"

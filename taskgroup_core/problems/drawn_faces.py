@@ -21,10 +21,18 @@ from taskgroup_core.problems.faces import (
 )
 from taskgroup_core.problems.pictures import BLOCK, Bytes, shrunk
 from taskgroup_core.problems.problem import Problem
-from taskgroup_core.problems.registry import embedded
+from taskgroup_core.problems.registry import embedded, shipped
 
 ATTRIBUTES = ("woman", "man", "light_skin", "dark_skin", "role", "active", "sport", "water", "facing_right")
 STYLES = ("twemoji", "noto")
+DATASETS = (
+    shipped(
+        "faces",
+        "drawings of people in two styles with nine overlapping attributes",
+        "Twemoji CC BY 4.0, Noto Emoji Apache-2.0, metadata MIT",
+        "people.parquet",
+    ),
+)
 _BYTES_OF = np.array([step << 3 | step >> 2 for step in range(32)], dtype=np.uint8)  # 0 to 31 becomes 0 to 255
 
 

@@ -15,7 +15,10 @@ from taskgroup_core.errors import InputError
 from taskgroup_core.examples import Examples
 from taskgroup_core.models.autoformer import Autoformer
 from taskgroup_core.models.forecaster import LinearForecaster
+from taskgroup_core.models.options import check_whole
+from taskgroup_core.problems.build_check import tried
 from taskgroup_core.problems.problem import Problem
+from taskgroup_core.problems.scaling import ROUNDING
 from taskgroup_core.problems.series import SeriesTable, load_power
 from taskgroup_core.tasks import Task
 
@@ -34,8 +37,8 @@ def standardisation(table: SeriesTable, n_train: int) -> tuple[NDArray[np.float6
     """
     known = np.ma.masked_invalid(table.values[:n_train].astype(np.float64))
     mean, spread = known.mean(axis=0).filled(0), known.std(axis=0).filled(0)
-    for name, one in zip(table.names, spread, strict=True):
-        if not one > 0:
+    for name, one, size in zip(table.names, spread, np.abs(mean), strict=True):
+        if not one > ROUNDING * size:
             found = f"series {name!r} without two different values in the training part"
             raise InputError("table", found, "Leave the series out, or make the part longer.")
     return mean, spread
@@ -82,16 +85,17 @@ def series_problem(
 
     Raises
     ------
-    InputError : a parameter out of range, a part that is too short for a window and a forecast, a table that is
-        shorter than its parts, or see `standardisation`.
+    InputError : a parameter out of range, an option that the network does not take, a part that is too short for a
+        window and a forecast, a table that is shorter than its parts, or see `standardisation`.
 
     References
     ----------
     Principled task grouping, section 5.3 and Appendix C.2; Wu et al., Autoformer, 2021, section 4, for the split.
     """
     for name, value in {"look_back": look_back, "horizon": horizon, "step": step}.items():
-        if value < 1:
-            raise InputError(name, str(value), "Use a whole number of steps, 1 or more.")
+        check_whole(name, value)
+    if len(parts) != 3:
+        raise InputError("parts", str(parts), "Give the steps for training, validation and test.")
     total = sum(parts)
     if total > len(table.values):
         raise InputError("parts", f"{parts}, with {len(table.values)} steps", "Use shorter parts, or a longer table.")
@@ -129,7 +133,7 @@ def series_problem(
         split(0),
         split(1),
         split(2),
-        build(n_series, look_back, horizon, options),
+        tried(build(n_series, look_back, horizon, options)),
     )
 
 

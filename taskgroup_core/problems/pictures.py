@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch.nn.functional import avg_pool2d, interpolate
 
 from taskgroup_core.errors import DataError, MissingExtra
+from taskgroup_core.problems.archive_members import readable
 from taskgroup_core.problems.checked_zip import CheckedZip
 
 Bytes = NDArray[np.uint8]
@@ -72,14 +73,14 @@ class PictureFiles(AbstractContextManager["PictureFiles"]):
                     wanted = " or ".join(f"{width} x {height}" for width, height in sizes)
                     raise DataError(where, found, f"Give pictures of {wanted} pixels in mode RGB.")
                 return np.asarray(image)
-        except OSError as error:
+        except (OSError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             raise DataError(where, f"no readable JPEG picture ({error})", "Download it again.") from error
 
     def _read(self, name: str, where: str) -> bytes:
         entry = self._entries.get(name)
         if entry is None:
             raise DataError(where, "no such picture", "Complete the pictures, or ask for a part of them.")
-        with self.archive.open(entry) if self.archive else open(entry, "rb") as file:
+        with readable(self.place, entry), self.archive.open(entry) if self.archive else open(entry, "rb") as file:
             content: bytes = file.read(MOST_BYTES + 1)
         if len(content) > MOST_BYTES:
             raise DataError(where, f"a file of more than {MOST_BYTES} bytes", "No picture of these is so large.")

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from taskgroup_core.errors import InputError
-from taskgroup_core.examples import Examples, all_finite, check_examples
+from taskgroup_core.examples import Examples, all_finite, check_examples, check_tensor
 from taskgroup_core.flops import network_flops
+from taskgroup_core.problems.build_check import check_build
 from taskgroup_core.seeds import seeded
 from taskgroup_core.tasks import Task, check_tasks, output_columns
 
@@ -37,7 +38,7 @@ class Problem:
 
     Raises
     ------
-    InputError : see `check_tasks` and `check_examples`; inputs that are NaN or infinite.
+    InputError : see `check_tasks` and `check_examples`; inputs that are no tensor, NaN or infinite.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Problem:
 
     def __post_init__(self) -> None:
         check_tasks(self.tasks)
+        check_tensor("inputs", self.inputs)
         if self.inputs.is_floating_point() and not all_finite(self.inputs):
             raise InputError("inputs", "NaN or infinity", "Impute or remove those inputs.")
         for split in get_args(Split):
@@ -94,7 +96,19 @@ class Problem:
         """Operations per input row of its network: forward, and forward with backward (see `network_flops`)."""
         return network_flops(self.network(0), self.inputs[:1])
 
+    @cached_property
+    def _build_checked(self) -> bool:
+        with seeded(0, "build check"):  # whose numbers are its own: networks and callers see no difference
+            check_build(self.build, self.inputs, self.n_outputs)
+        return True
+
     def network(self, seed: int) -> nn.Module:
-        """A network initialised from `seed`, on the CPU: the same weights on every device."""
+        """A network initialised from `seed`, on the CPU: the same weights on every device.
+
+        Raises
+        ------
+        InputError : at the first call, where `build` does not keep what `Problem` says of it; see `check_build`.
+        """
+        _ = self._build_checked
         with seeded(seed, "initialisation"):
             return self.build()

@@ -93,7 +93,7 @@ def released_instructions(source: Source, folder: str | Path | None = None) -> t
     path = locate(PROMPTS, RELEASED, folder)
     try:
         lists = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(str(path), f"no JSON ({error})", "Give the list as it was released.") from error
     texts = lists.get(_known(source)) if isinstance(lists, dict) else None
     if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
@@ -134,7 +134,7 @@ def _yaml(path: Path) -> Mapping[str, Any]:
         loader.add_constructor(tag, lambda reader, node: reader.construct_mapping(node, deep=True))
     try:
         read = yaml.load(path.read_text(encoding="utf-8"), loader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         first = " ".join(str(error).split())[:120]
         raise DataError(str(path), f"no YAML of plain values ({first})", "Download it again.") from error
     return read if isinstance(read, dict) else {}

@@ -9,10 +9,18 @@ import xarray as xr
 
 from taskgroup_core.errors import InputError
 from taskgroup_core.matrices import make_affinity
-from taskgroup_core.problems.registry import embedded
+from taskgroup_core.problems.registry import embedded, shipped
 
 MATRICES = ("tag_celeba", "tag_taskonomy", "hoa_celeba", "hoa_taskonomy")
 TABLES = ("standley_networks", "printed_networks", "printed_totals", "celeba_totals", "solver_seconds")
+DATASETS = (
+    shipped(
+        "published",
+        "affinities, pair scores and printed tables of TAG, HOA, Principled and SCA",
+        "facts; TAG's notebooks Apache-2.0, HOA's MIT",
+        *(f"{name}.csv" for name in (*MATRICES, *TABLES)),
+    ),
+)
 
 
 def published_matrix(name: str, folder: str | Path | None = None) -> xr.DataArray:

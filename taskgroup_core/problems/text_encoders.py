@@ -74,12 +74,19 @@ class FrozenEncoder:
         self.device = resolve_device(device)
 
     def encode(self, texts: Sequence[Rendered], sentences: tuple[str, str]) -> Tensor:
-        """See `TextEncoder`; float32 on the CPU. Texts of like lengths share a pass, so little is spent on padding."""
+        """See `TextEncoder`; float32 on the CPU. Texts of like lengths share a pass, so little is spent on padding.
+
+        Raises
+        ------
+        InputError : no text, or one longer than the model can read.
+        """
+        if not texts:
+            raise InputError("texts", "none", "Give at least one text.")
         tokens = self.backbone.tokens([one.text for one in texts])
         model = self.backbone.model.to(self.device)
         encoder = model.get_encoder() if self.backbone.generates else model
         order = sorted(range(len(texts)), key=lambda row: len(tokens[row]))
-        result: Tensor | None = None
+        parts: list[Tensor] = []
         for start in range(0, len(order), self.rows_at_once):
             rows = order[start : start + self.rows_at_once]
             batch = self.backbone.tokenizer(
@@ -94,14 +101,9 @@ class FrozenEncoder:
                 passed = encoder(
                     input_ids=batch["input_ids"].to(self.device), attention_mask=there.to(self.device)
                 ).last_hidden_state
-            vectors = torch.stack([mean_over(passed.float(), some.to(self.device)) for some in chosen], dim=1).cpu()
-            if result is None:
-                result = vectors.new_empty(len(texts), *vectors.shape[1:])
-            result[rows] = vectors
+            parts.append(torch.stack([mean_over(passed.float(), some.to(self.device)) for some in chosen], dim=1).cpu())
         model.to("cpu")
-        if result is None:
-            raise InputError("texts", "none", "Give at least one text.")
-        return result
+        return torch.cat(parts)[torch.tensor(order).argsort()]
 
 
 def _inside(places: Tensor, spans: Sequence[Span]) -> Tensor:

@@ -24,6 +24,8 @@ def opened_text(path: Path, encoding: str = "ascii", newline: str | None = None)
             yield file
     except FileNotFoundError as error:
         raise DataError(str(path), "no such file", "Download it, or correct the path.") from error
+    except IsADirectoryError as error:
+        raise DataError(str(path), "a folder", "Give the path of the file.") from error
     except (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError) as error:
         kind = path.suffix.lstrip(".").replace("gz", "gzip")
         raise DataError(str(path), f"a truncated or altered {kind} file ({error})", "Download it again.") from error

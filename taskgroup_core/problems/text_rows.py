@@ -9,11 +9,14 @@ from typing import IO
 
 from taskgroup_core.errors import DataError
 
+LONGEST = 1000  # digits of a number: Python reads a few times as many
+
 
 def numbers(line: str) -> list[int] | None:
     """The non-negative integers of a tab-separated line, or None where it holds anything else."""
     words = line.rstrip("\n").split("\t")
-    return [int(word) for word in words] if all(word.isascii() and word.isdigit() for word in words) else None
+    good = all(word.isascii() and word.isdigit() and len(word) <= LONGEST for word in words)
+    return [int(word) for word in words] if good else None
 
 
 def malformed(path: Path, number: int, line: str) -> DataError:

@@ -141,10 +141,12 @@ def writable(path: Path) -> Iterator[None]:
 
     Raises
     ------
-    DataError : no permission, or no room, for the file at `path`.
+    DataError : no permission, or no room, for the file at `path`, or a folder of its name.
     """
     try:
         yield
+    except (IsADirectoryError, FileExistsError) as error:
+        raise DataError(str(path), "a folder in place of a file", "Remove or rename it.") from error
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR):
             raise

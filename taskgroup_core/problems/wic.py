@@ -12,6 +12,7 @@ from taskgroup_core.problems.problem import Split
 from taskgroup_core.problems.registry import DataFile, DataSet, locate
 from taskgroup_core.problems.sentence_pairs import SentencePairs
 from taskgroup_core.problems.text_files import opened_text
+from taskgroup_core.problems.text_rows import numbers
 
 _SPLITS: dict[Split, str] = {"train": "train", "val": "dev", "test": "test"}
 WIC = DataSet(
@@ -81,7 +82,5 @@ def _read(data: Path, gold: Path, columns: tuple[list[str], ...], labels: list[i
 
 def _inside(positions: str, *sentences: str) -> bool:
     """Whether positions such as 3-1 are tokens of the two sentences."""
-    numbers = positions.split("-")
-    if len(numbers) != 2 or not all(number.isascii() and number.isdigit() for number in numbers):
-        return False
-    return all(int(number) < len(text.split(" ")) for number, text in zip(numbers, sentences, strict=True))
+    found = numbers(positions.replace("-", "\t")) or []
+    return len(found) == 2 and all(one < len(text.split(" ")) for one, text in zip(found, sentences, strict=True))

@@ -7,8 +7,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from taskgroup_core.problems.registry import embedded
+from taskgroup_core.problems.registry import embedded, shipped
 from taskgroup_core.problems.sentence_pairs import SentencePairs
+
+DATASETS = (
+    shipped(
+        "word_in_context",
+        "pairs of WordNet's example sentences that share a word, in one sense or two",
+        "WordNet's own: use, change and distribute with its notice",
+        "pairs.parquet",
+    ),
+)
 
 
 def load_word_in_context(folder: str | Path | None = None) -> SentencePairs:

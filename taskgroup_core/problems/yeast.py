@@ -10,9 +10,18 @@ import pandas as pd
 
 from taskgroup_core.errors import InputError
 from taskgroup_core.problems.problem import Problem
-from taskgroup_core.problems.registry import embedded
+from taskgroup_core.problems.registry import embedded, shipped
 from taskgroup_core.problems.tables import table_problem
 from taskgroup_core.tasks import Task
+
+DATASETS = (
+    shipped(
+        "yeast",
+        "fourteen functions of 2,417 yeast genes from 103 measurements",
+        "BSD-3-Clause, of the package that distributes it",
+        "yeast.parquet",
+    ),
+)
 
 
 def yeast_problem(labels: Sequence[str] | None = None, *, folder: str | Path | None = None, **options: Any) -> Problem:

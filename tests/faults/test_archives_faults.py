@@ -35,6 +35,12 @@ def test_names_that_lead_out_of_the_folder(tmp_path: Path, name: str) -> None:
     refuse(write_zip(tmp_path / "a.zip", (name, b"evil")), "a name that leads out of the folder")
 
 
+def test_a_name_that_is_empty(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "a.zip", ("~", b"evil"))
+    path.write_bytes(path.read_bytes().replace(b"~", b"\0"))
+    refuse(path, "a name that leads out of the folder, or is none")
+
+
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 @pytest.mark.parametrize("name", ["good.txt", "./good.txt", "good.txt/", "good.txt/below"])
 def test_a_name_that_is_there_twice(tmp_path: Path, name: str) -> None:
@@ -106,5 +112,7 @@ def test_no_archive_and_no_member(tmp_path: Path) -> None:
     (tmp_path / "text.zip").write_text("no archive")
     with pytest.raises(DataError, match="not a zip file"):
         CheckedZip(tmp_path / "text.zip")
+    with pytest.raises(DataError, match="found a folder"):
+        CheckedZip(tmp_path)
     with CheckedZip(write_zip(tmp_path / "a.zip")) as archive, pytest.raises(InputError, match="has no such member"):
         archive.read("other")

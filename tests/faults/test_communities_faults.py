@@ -36,6 +36,7 @@ def load(folder, edges=EDGES, communities="0\t1\n2\t3\n"):
         ("0\t1\n1\tx\n", 2),
         ("0\t1\n-1\t2\n", 2),
         ("0\t1\n1.5\t2\n", 2),
+        (f"0\t1\n{'1' * 5000}\t2\n", 2),
         ("0\n1\n", 1),
         ("0\t1\t2\n", 1),
     ],
@@ -45,7 +46,7 @@ def test_a_malformed_edge_names_file_and_line(tmp_path, edges, line):
         load(tmp_path, edges=edges)
 
 
-@pytest.mark.parametrize("row", ["0\tx", "", "0 1", "-1", "1\t\t2"])
+@pytest.mark.parametrize("row", ["0\tx", "", "0 1", "-1", "1\t\t2", "1" * 5000])
 def test_a_malformed_community_names_file_and_line(tmp_path, row):
     with pytest.raises(DataError, match=r"g\.cmty\.txt, line 2: found"):
         load(tmp_path, communities=f"0\t1\n{row}\n2\t3\n")
@@ -66,6 +67,8 @@ def test_empty_files(tmp_path, empty):
 def test_missing_file(tmp_path):
     with pytest.raises(DataError, match="no such file"):
         load_snap(tmp_path / "none.txt", tmp_path / "none.txt", name="g")
+    with pytest.raises(DataError, match="found a folder"):
+        load_snap(tmp_path, tmp_path, name="g")
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "plain"])
@@ -116,6 +119,12 @@ def test_bad_share(share, value):
 def test_communities_too_small_or_too_large_to_split(community, what):
     with pytest.raises(InputError, match=what):
         community_problem(graph(community), n_features=4)
+
+
+@pytest.mark.parametrize(("option", "value"), [("width", 0), ("dropout", 1.5), ("dropout", float("nan"))])
+def test_options_that_the_network_does_not_take(option, value):
+    with pytest.raises(InputError, match=f"{option}: found"):
+        community_problem(graph((0, 4), (4, 8)), n_features=4, **{option: value})
 
 
 def test_more_features_than_nodes():

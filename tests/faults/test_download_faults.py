@@ -14,7 +14,7 @@ import pytest
 from taskgroup_core.errors import DataError, InputError
 from taskgroup_core.problems.catalogue import check_names, find_dataset
 from taskgroup_core.problems.download import fetch
-from taskgroup_core.problems.inventory import check_dataset
+from taskgroup_core.problems.inventory import check_dataset, check_file, record_path
 from taskgroup_core.problems.registry import DataFile, DataSet, locate
 from taskgroup_core.problems.transfer_file import Transfer
 from tests.serving import Served, serving
@@ -115,6 +115,35 @@ def test_a_full_disk(served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(Transfer, "_stream", full)
     fail(toy(served.address), tmp_path, "No space left on device. Make room there")
+
+
+def test_a_folder_where_the_file_or_its_part_goes(served: Served, tmp_path: Path) -> None:
+    (tmp_path / "a" / "file.bin.part").mkdir(parents=True)
+    fail(toy(served.address), tmp_path / "a", r"file\.bin\.part: found a folder")
+    (tmp_path / "b" / "file.bin").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"file\.bin: found a folder in place of a file"):
+        fetch(toy(served.address), folder=tmp_path / "b", transfer=QUICK)
+    assert list((tmp_path / "b" / "file.bin").iterdir()) == []
+
+
+def test_a_disk_that_is_full_when_a_checksum_is_kept(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(path: Path, *_: object, **__: object) -> None:
+        path.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    unknown = toy(served.address, sha256=None)
+    (tmp_path / "file.bin").write_bytes(CONTENT)
+    with monkeypatch.context() as patched, pytest.raises(DataError, match="No space left on device"):
+        patched.setattr(Path, "write_text", cut)
+        fetch(unknown, folder=tmp_path, transfer=QUICK)
+    assert not record_path(tmp_path / "file.bin").exists()
+    for damaged in ("", "abc", DIGEST):
+        record_path(tmp_path / "file.bin").write_text(damaged)
+        assert check_file(unknown.files[0], tmp_path / "file.bin")[0] == "unchecked"
+    fetch(unknown, folder=tmp_path, transfer=QUICK)
+    assert check_file(unknown.files[0], tmp_path / "file.bin")[0] == "right"
 
 
 def test_bad_names(served: Served, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from taskgroup_core.problems.prompt_files import promptsource_instructions, rele
 from taskgroup_core.problems.rte import load_rte
 from taskgroup_core.problems.sentence_pairs import SentencePairs
 from taskgroup_core.problems.templates import Instruction, render
-from taskgroup_core.problems.text_encoders import HashedWords
+from taskgroup_core.problems.text_encoders import FrozenEncoder, HashedWords
 from taskgroup_core.problems.wic import load_wic
 from taskgroup_core.problems.word_in_context import load_word_in_context
 from tests.texts import INSTRUCTIONS, tiny_backbone, tiny_pairs
@@ -81,6 +81,10 @@ def test_other_faults_of_rte(tmp_path):
     (tmp_path / "dev.tsv").write_bytes(b"index\tsentence1\tsentence2\tlabel\n0\t\xff\tb\tentailment\n")
     with pytest.raises(DataError, match=r"dev\.tsv: found bytes that are not UTF-8"):
         load_rte(tmp_path)
+    for content in ("", "index\tsentence1\tsentence2\tlabel\n"):
+        (tmp_path / "dev.tsv").write_text(content)
+        with pytest.raises(DataError, match=r"dev\.tsv: found no pair"):
+            load_rte(tmp_path)
     (tmp_path / "train.tsv").write_text("a\tb\n")
     with pytest.raises(DataError, match=r"train\.tsv, line 1: found"):
         load_rte(tmp_path)
@@ -96,6 +100,7 @@ GOOD = "carry\tV\t0-1\tCarry it .\tSound carries .\n"
         (GOOD.replace("\tV\t", "\tX\t"), "T\n", r"train\.data\.txt, line 1"),
         (GOOD.replace("0-1", "0-9"), "T\n", r"train\.data\.txt, line 1"),
         (GOOD.replace("0-1", "0"), "T\n", r"train\.data\.txt, line 1"),
+        (GOOD.replace("0-1", "0-" + "1" * 5000), "T\n", r"train\.data\.txt, line 1"),
         (GOOD * 2, "T\nX\n", r"train\.gold\.txt, line 2"),
         (GOOD * 2, "T\n", r"train\.gold\.txt: found 1 rows, fewer than train\.data\.txt"),
         (GOOD, "T\nF\n", r"train\.data\.txt: found 1 rows"),
@@ -116,6 +121,7 @@ ANSWER = " ||| {% if label != -1 %}{{ answer_choices[label] }}{% endif %}"
     ("content", "match"),
     [
         ("{", "no JSON"),
+        ("[" * 200_000, "no JSON"),
         ("[]", "no list of texts 'wic'"),
         (json.dumps({"wic": [1]}), "no list of texts 'wic'"),
         (json.dumps({"wic": ["{{word}}"]}), r"wic\[0\]: found the answer part ''"),
@@ -141,6 +147,8 @@ TEMPLATE = """templates:
     ("content", "match"),
     [
         ("a: [", "no YAML of plain values"),
+        ("[" * 20_000, "no YAML of plain values"),
+        ("templates: 2024-99-99", "no YAML of plain values"),
         ("templates: !!python/object/apply:os.getcwd []", "no YAML of plain values"),
         ("other: 1", "no templates"),
         ("templates: {k: {name: x}}", "template k: found no name or no jinja"),
@@ -215,6 +223,16 @@ def test_models_and_adapters_that_cannot_be_used(tmp_path):
         adapter_problem(tiny_pairs(), [long], tiny_backbone("bert"))
     with pytest.raises(DataError, match=r"no such model on this machine.*hf download"):
         load_backbone(str(tmp_path / "nothing"))
+    tiny = tiny_backbone("bert")
+    with pytest.raises(InputError, match="texts: found none"):
+        FrozenEncoder(tiny, "cpu").encode([], ("premise", "hypothesis"))
+    tiny.tokenizer.save_pretrained(tmp_path)
+    tiny.model.save_pretrained(tmp_path)
+    assert load_backbone(str(tmp_path)).model.config.hidden_size == 16
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(DataError, match="damaged weights"):
+        load_backbone(str(tmp_path))
 
 
 def test_an_absent_extra_is_named(monkeypatch):

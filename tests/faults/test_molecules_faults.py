@@ -11,7 +11,8 @@ import pytest
 from taskgroup_core.errors import DataError, InputError
 from taskgroup_core.problems.molecule_table import TWELVE, Molecules
 from taskgroup_core.problems.molecules import WHEEL, load_molecules, molecule_problem
-from taskgroup_core.problems.qm9_wheel import MEMBERS
+from taskgroup_core.problems.qm9_wheel import MEMBERS, read_wheel
+from taskgroup_core.problems.registry import file_sha256
 from tests.molecules import HEADER, random_molecules, rows_of, write_wheel
 
 FOLDER = Path(__file__).resolve().parents[2] / "data" / "molecules"
@@ -25,6 +26,7 @@ def load(folder):
     ("column", "value", "found"),
     [
         ("Index", "x", "'x'"),
+        ("Index", str(10**20), "too big"),
         ("N_atoms", "5.5", "5.5"),
         ("N_atoms", "99", "for 99 atoms"),
         ("Elements", "['C','Si','H']", "'Si'"),
@@ -78,12 +80,12 @@ def test_a_wheel_that_is_damaged_or_another(tmp_path):
     path = write_wheel(tmp_path, rows)
     whole = path.read_bytes()
     path.write_bytes(whole[:-200])
-    with pytest.raises(DataError, match=r"a truncated or altered archive.*Download it again"):
+    with pytest.raises(DataError, match=r"a truncated, altered or unreadable archive.*Download it again"):
         load(tmp_path)
     broken = bytearray(whole)
     broken[2000:2100] = bytes(100)
     path.write_bytes(broken)
-    with pytest.raises(DataError, match=r"altered archive|line \d+: found"):
+    with pytest.raises(DataError, match=r"altered or unreadable archive|line \d+: found"):
         load(tmp_path)
     path.write_bytes(b"no archive")
     with pytest.raises(DataError, match="archive"):
@@ -95,6 +97,40 @@ def test_a_wheel_that_is_damaged_or_another(tmp_path):
         for member in MEMBERS:
             wheel.writestr(member, b"Index,\xff\xfe\n")
     with pytest.raises(DataError, match="UTF-8"):
+        load(tmp_path)
+    write_wheel(tmp_path, [])
+    with pytest.raises(DataError, match=r"part1\.csv: found no molecule"):
+        load(tmp_path)
+    with pytest.raises(DataError, match="found a folder"):
+        read_wheel(tmp_path)
+
+
+@pytest.mark.parametrize(("place", "value"), [((6, 8), 1), ((8, 10), 99)], ids=["encrypted", "unknown method"])
+def test_members_that_cannot_be_unpacked(tmp_path, place, value):
+    path = write_wheel(tmp_path, rows_of(random_molecules(3)))
+    raw = bytearray(path.read_bytes())
+    for mark, offset in zip((b"PK\x03\x04", b"PK\x01\x02"), place, strict=True):
+        at = -1
+        while (at := raw.find(mark, at + 1)) >= 0:
+            raw[at + offset] = value
+    path.write_bytes(raw)
+    with pytest.raises(DataError, match="unreadable archive"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_a_wheel_damaged_in_another_compression(tmp_path, method):
+    path = write_wheel(tmp_path, rows_of(random_molecules(30)))
+    with zipfile.ZipFile(path) as plain:
+        content = {name: plain.read(name) for name in MEMBERS}
+    with zipfile.ZipFile(path, "w", method) as packed:
+        for name, text in content.items():
+            packed.writestr(name, text)
+    raw = bytearray(path.read_bytes())
+    raw[120] ^= 0xFF
+    raw[140] ^= 0xFF
+    path.write_bytes(raw)
+    with pytest.raises(DataError, match="unreadable archive"):
         load(tmp_path)
 
 
@@ -122,7 +158,8 @@ def test_tables_that_do_not_fit_together(tmp_path, fault):
     table = table.head(1).assign(n_atoms=20 if fault == "column" else 19)
     (table.drop(columns="gap") if fault == "column" else table).to_parquet(tmp_path / "molecules.parquet")
     atoms.to_parquet(tmp_path / "atoms.parquet")
-    (tmp_path / "SHA256SUMS").write_text("")
+    sums = [f"{file_sha256(path)}  {path.name}\n" for path in sorted(tmp_path.iterdir())]
+    (tmp_path / "SHA256SUMS").write_text("".join(sums))
     with pytest.raises(DataError, match=r"tables that do not fit together.*derive\.py"):
         load_molecules(folder=tmp_path)
 

@@ -64,6 +64,8 @@ def test_a_malformed_row_far_down_names_its_line(tmp_path: Path) -> None:
         ('{"communities": []}', "no community"),
         ('{"communities": {"0": [1, 2]}}', "no list named communities"),
         ("[[1, 2]]", "no list named communities"),
+        ('{"communities": [' + "[" * 200_000, r"communities\[0\].*no JSON"),
+        ('{"communities": [[1, 2]], "a": ' + "[" * 200_000 + "]" * 200_000 + "}", "no JSON around the list"),
     ],
 )
 def test_a_list_of_communities_in_json_that_is_malformed(tmp_path: Path, text: str, words: str) -> None:
@@ -121,6 +123,24 @@ def test_matrices_of_another_form(tmp_path: Path, content: dict[str, object], wo
     savemat(tmp_path / "blogcatalog.mat", content)
     with pytest.raises(DataError, match=words):
         load_blogcatalog(folder=tmp_path)
+
+
+def test_a_matrix_whose_indices_lead_out_of_it(tmp_path: Path) -> None:
+    network = sparse.csc_matrix(RING)
+    network.indices[5] = 10**8
+    savemat(tmp_path / "blogcatalog.mat", {"network": network, "group": sparse.csc_matrix(GROUP)})
+    with pytest.raises(DataError, match="network: found a damaged sparse matrix"):
+        load_blogcatalog(folder=tmp_path)
+
+
+def test_another_graph_in_the_data_folder_is_not_blogcatalog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASKGROUP_DATA", str(tmp_path))
+    folder = tmp_path / "blogcatalog"
+    folder.mkdir()
+    savemat(folder / "blogcatalog.mat", {"network": sparse.csc_matrix(RING), "group": sparse.csc_matrix(GROUP)})
+    assert load_blogcatalog(folder=folder).n_nodes == 6
+    with pytest.raises(DataError, match=r"not the official file: .* bytes in place of 1,255,783"):
+        load_blogcatalog()
 
 
 @pytest.mark.parametrize("damage", ["text", "empty", "cut", "flip", "zeros"])

@@ -35,6 +35,10 @@ def jpeg(seed: int, size: tuple[int, int] = (64, 64), mode: str = "RGB") -> byte
     return saved.getvalue()
 
 
+# A picture of 64 x 64 pixels that says it has 60,000 x 60,000.
+BOMB = jpeg(0).replace(b"\xff\xc0\x00\x11\x08\x00\x40\x00\x40", b"\xff\xc0\x00\x11\x08\xea\x60\xea\x60")
+
+
 def write(folder: Path, n: int = N, size: tuple[int, int] = (64, 64)) -> Path:
     """Files as published: counts, names and -1 or 1 in columns of three, lines that end in CRLF."""
     names = [f"{index + 1:06}.jpg" for index in range(n)]
@@ -211,14 +215,25 @@ def test_the_number_of_rows_is_compared_with_the_first_line(tmp_path: Path) -> N
         (jpeg(0)[:500], "no readable JPEG picture"),
         (b"", "no readable JPEG picture"),
         (b"GIF89a", "no readable JPEG picture"),
+        (BOMB, "no readable JPEG picture"),
         (jpeg(0) + bytes(MOST_BYTES), "a file of"),
     ],
-    ids=["size", "grey", "cut", "empty", "no JPEG", "huge"],
+    ids=["size", "grey", "cut", "empty", "no JPEG", "bomb", "huge"],
 )
 def test_a_bad_picture_is_named(tmp_path: Path, content: bytes, message: str) -> None:
     path = write(tmp_path) / "img_align_celeba" / "000007.jpg"
     path.write_bytes(content)
     with pytest.raises(DataError, match=rf"000007\.jpg: found {message}"):
+        load(tmp_path)
+
+
+def test_an_altered_picture_in_an_archive_is_named(tmp_path: Path) -> None:
+    archive(write(tmp_path))
+    path = tmp_path / "img_align_celeba.zip"
+    raw = bytearray(path.read_bytes())
+    raw[raw.index(b"000007.jpg") + 300] ^= 0xFF
+    path.write_bytes(raw)
+    with pytest.raises(DataError, match=r"000007\.jpg': found a truncated, altered or unreadable archive"):
         load(tmp_path)
 
 

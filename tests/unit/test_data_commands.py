@@ -14,7 +14,9 @@ from typer.testing import CliRunner
 from taskgroup_core import problems
 from taskgroup_core.cli import app
 from taskgroup_core.problems import catalogue, debian, download
-from taskgroup_core.problems.registry import DataFile, DataSet
+from taskgroup_core.problems.inventory import check_dataset
+from taskgroup_core.problems.registry import DataFile, DataSet, is_embedded
+from taskgroup_core.runs.provenance import ROOT
 from tests.serving import Served, serving
 
 runner = CliRunner()
@@ -52,6 +54,16 @@ def test_the_catalogue_holds_every_module_that_has_data_sets() -> None:
     having = [module for module in modules if hasattr(module, "DATASETS")]
     names = [dataset.name for module in having for dataset in module.DATASETS]
     assert sorted(names) == list(catalogue.catalogue()) and {"blogcatalog", "debian", "snap"} <= set(names)
+
+
+def test_the_catalogue_holds_every_data_set_that_comes_with_the_project() -> None:
+    folders = {path.parent.name for path in (ROOT / "data").glob("*/SHA256SUMS")}
+    entries = {name: one for name, one in catalogue.catalogue().items() if is_embedded(name)}
+    assert set(entries) == folders and len(folders) == 7
+    for one in entries.values():
+        checked = check_dataset(one)
+        assert {path.name for path, _, _ in checked} == {file.name for file in one.files}
+        assert {state for _, state, _ in checked} == {"right"}
 
 
 def test_list_says_what_is_here(served: Served, folder: Path) -> None:

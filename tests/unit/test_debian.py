@@ -10,7 +10,9 @@ import pandas as pd
 import pytest
 
 from taskgroup_core.errors import DataError, InputError
+from taskgroup_core.problems.catalogue import find_dataset
 from taskgroup_core.problems.debian import FIELDS, SMOKE_TAGS, TEACHING_TAGS, debian_problem, load_debian
+from taskgroup_core.problems.inventory import check_dataset
 
 FOLDER = Path(__file__).resolve().parents[2] / "data" / "debian"
 FILES = ("nodes.parquet", "edges.parquet", "communities.parquet")
@@ -101,6 +103,8 @@ def test_the_number_of_tags_and_their_names_are_checked():
         debian_problem(193)
     with pytest.raises(InputError, match="no tag with 9000"):
         load_debian(min_members=9000)
+    with pytest.raises(InputError, match="20 to 0 members"):
+        load_debian(max_members=0)
     with pytest.raises(TypeError, match="n_feature"):
         debian_problem(SMOKE_TAGS, n_feature=16)
 
@@ -125,6 +129,30 @@ def test_an_altered_or_truncated_file_is_refused(tmp_path, file):
     (folder / file).write_bytes((folder / file).read_bytes()[:-1])
     with pytest.raises(DataError, match=rf"{re.escape(file)}.*SHA-256"):
         load_debian(folder=folder)
+
+
+@pytest.mark.parametrize(
+    ("sums", "words"),
+    [
+        (lambda _: b"", "found no checksum"),
+        (lambda lines: b"".join(lines[:-1]), r"found no checksum of \w+\.parquet"),
+        (lambda lines: b"".join(lines)[:-30], "line 3: found .* in place of a checksum and a name"),
+        (lambda lines: b"\n".join(lines), "line 2: found ''"),
+        (lambda _: b"abc\n", "line 1: found 'abc'"),
+        (lambda _: b"\xff\xfe a\n", "not ASCII"),
+    ],
+    ids=["empty", "a line less", "cut", "blank line", "word", "binary"],
+)
+def test_a_damaged_list_of_checksums_is_refused(tmp_path, monkeypatch, sums, words):
+    monkeypatch.setenv("TASKGROUP_DATA", str(tmp_path))
+    folder = shutil.copytree(FOLDER, tmp_path / "debian")
+    lines = sorted((folder / "SHA256SUMS").read_bytes().splitlines(keepends=True), key=lambda line: line.split()[1])
+    (folder / "SHA256SUMS").write_bytes(sums(lines))
+    with pytest.raises(DataError, match=words):
+        load_debian()
+    if "parquet" not in words:
+        with pytest.raises(DataError, match=words):
+            check_dataset(find_dataset("debian"))
 
 
 def package(name, tag="role::program", **fields):

@@ -1,10 +1,14 @@
+import pickle
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from taskgroup_core.errors import InputError
 from taskgroup_core.examples import Examples
+from taskgroup_core.seeds import derive
 from tests.small import small_problem
 
 
@@ -36,11 +40,32 @@ def test_a_pair_twice_is_found_in_any_order_of_the_rows():
         (lambda: rows((0, 0, 1.0), (0, 0, 0.0)), "twice"),
         (lambda: rows((-1, 0, 1.0)), "negative"),
         (lambda: Examples(torch.zeros(2), torch.zeros(3), torch.zeros(2)), "shapes"),
+        (lambda: Examples(np.arange(2), torch.zeros(2).long(), torch.zeros(2)), "input_index: found ndarray"),
+        (lambda: Examples(torch.arange(2), torch.zeros(2).bool(), torch.zeros(2)), "task_index: found torch.bool"),
+        (lambda: Examples(torch.arange(2.0), torch.zeros(2).long(), torch.zeros(2)), "input_index: found torch.float"),
+        (lambda: Examples(torch.arange(2), torch.zeros(2).long(), torch.zeros(2) * 1j), "label: found torch.complex"),
     ],
 )
 def test_bad_rows(make, words):
     with pytest.raises(InputError, match=words):
         make()
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int64])
+def test_labels_that_are_missing_stay_missing_whatever_type_the_others_have(dtype):
+    label = torch.tensor([1, 0, 1]).to(dtype)
+    _, labels = Examples(torch.arange(3), torch.arange(3), label).table(3)
+    assert labels.dtype == torch.float32 and labels.diagonal().tolist() == [1, 0, 1]
+    assert labels.isnan().sum() == 6
+
+
+def test_indices_of_any_integer_type_count_as_int64():
+    rows = torch.tensor([1 << 25, 0], dtype=torch.int32)
+    far = Examples(rows, torch.full((2,), 127, dtype=torch.int32), torch.zeros(2))
+    assert far.input_index.dtype == far.task_index.dtype == torch.int64
+    problem = small_problem(n_tasks=100)
+    narrow = replace(problem.train, task_index=problem.train.task_index.to(torch.uint8))
+    assert replace(problem, train=narrow).train.task_index.max() == 99
 
 
 def changed(split, **values):
@@ -66,6 +91,8 @@ def test_a_problem_refuses_what_cannot_be_learnt():
         changed("train", input_index=train.input_index + 300)
     with pytest.raises(InputError, match="NaN or infinity"):
         replace(problem, inputs=problem.inputs * float("nan"))
+    with pytest.raises(InputError, match="inputs: found ndarray"):
+        replace(problem, inputs=problem.inputs.numpy())
 
 
 def test_networks_of_one_seed_are_equal_and_leave_no_trace():
@@ -79,3 +106,65 @@ def test_networks_of_one_seed_are_equal_and_leave_no_trace():
     same = [torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True)]
     assert all(same)
     assert not torch.equal(next(first.parameters()), next(other.parameters()))
+
+
+class Flat(nn.Linear):
+    def forward(self, inputs):
+        return super().forward(inputs)[:, 0]
+
+
+ONE = nn.Linear(6, 4)
+
+
+@pytest.mark.parametrize(
+    ("build", "words"),
+    [
+        (lambda: ONE, "the same network"),
+        (lambda: nn.Sequential(ONE), "the same parameters"),
+        (lambda: 3, "returns int"),
+        (lambda: nn.Linear(6, 3), r"shape \(2, 3\)"),
+        (lambda: nn.Linear(6, 1), r"shape \(2, 1\)"),
+        (lambda: Flat(6, 4), r"shape \(2,\)"),
+        (lambda: nn.LSTM(6, 4), "outputs of tuple"),
+        (lambda: nn.Linear(5, 4), "cannot read inputs of shape"),
+        (lambda: nn.Linear(6, 4).double(), "torch.float32"),
+    ],
+)
+def test_a_network_that_does_not_fit_its_problem_is_refused_before_it_is_trained(build, words):
+    problem = replace(small_problem(), build=build)
+    with pytest.raises(InputError, match=f"build: found .*{words}"):
+        problem.network(0)
+
+
+class NeedsTwo(nn.Linear):
+    def forward(self, inputs):
+        return super().forward(inputs / inputs.std(dim=0))
+
+
+def test_networks_that_share_what_is_not_trained_or_need_several_rows_are_networks():
+    frozen = nn.Linear(6, 6).requires_grad_(False)
+    for build in (
+        lambda: nn.Sequential(frozen, nn.Linear(6, 4)),
+        lambda: nn.Sequential(nn.BatchNorm1d(6), nn.LazyLinear(4)),
+        lambda: NeedsTwo(6, 4),
+    ):
+        assert replace(small_problem(), build=build).network(0).training
+
+
+def test_a_network_is_checked_once_and_its_problem_still_pickles():
+    calls = []
+
+    def build():
+        calls.append(0)
+        return nn.Linear(6, 4)
+
+    problem = replace(small_problem(), build=build)
+    for seed in range(3):
+        problem.network(seed)
+    assert len(calls) == 2 + 3
+    used = small_problem()
+    first = used.network(1)
+    assert torch.equal(pickle.loads(pickle.dumps(used)).network(1).weight, first.weight)
+    with torch.random.fork_rng():
+        torch.manual_seed(derive(1, "initialisation"))
+        assert torch.equal(used.build().weight, first.weight)

@@ -134,6 +134,12 @@ def test_the_series_of_the_project() -> None:
         ({"parts": (15, 80, 60)}, "16 steps or more"),
         ({"parts": (150, 3, 60)}, "16 steps or more"),
         ({"network": "forest"}, "network: found 'forest'"),
+        ({"look_back": 1.5}, "look_back: found 1.5"),
+        ({"parts": (150, 80)}, r"parts: found \(150, 80\)"),
+        ({"widht": 3}, "options: found .*widht"),
+        ({"width": 0}, "width: found 0"),
+        ({"network": "autoformer", "kernel": 24}, "kernel: found 24"),
+        ({"network": "autoformer", "dropout": 2}, "dropout: found 2"),
         ({"network": "autoformer", "horizon": 13}, "13, with windows of 12 steps"),
         ({"network": "autoformer", "label_length": 13}, "label_length: found 13"),
     ],
@@ -148,9 +154,10 @@ def test_a_series_that_never_changes_is_refused() -> None:
     data.values[:150, 2] = 1
     with pytest.raises(InputError, match="series 'c' without two different values"):
         standardisation(data, 150)
-    data.values[:150, 2] = np.nan
-    with pytest.raises(InputError, match="series 'c'"):
-        standardisation(data, 150)
+    for value in (0.1, np.nan):  # the standard deviation of 0.1 everywhere is rounding, and not 0
+        data.values[:150, 2] = value
+        with pytest.raises(InputError, match="series 'c'"):
+            standardisation(data, 150)
 
 
 def test_the_field_s_numbers_of_windows() -> None:

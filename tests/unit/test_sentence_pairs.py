@@ -41,6 +41,11 @@ def test_rte_as_it_is_distributed():
     pairs = load_rte(shared("rte"))
     assert counts(pairs) == ({"train": 2241, "val": 249, "test": 277}, {1: 1395, 0: 1372})
     assert pairs.fields["hypothesis"][0] == "Weapons of Mass Destruction Found in Iraq." and pairs.label[0] == 0
+    premise, seen = np.array(pairs.fields["premise"]), pairs.split == "train"
+    known = [int(np.isin(premise[pairs.split == split], premise[seen]).sum()) for split in ("val", "test")]
+    validation, test = ((pairs.split == split).sum() for split in ("val", "test"))
+    card = " ".join((FOLDER.parents[1] / "book" / "data_instructions.md").read_text(encoding="utf-8").split())
+    assert f"{known[0]} of our {validation}" in card and f"{known[1]} of the {test} pairs" in card
     again, other = load_rte(shared("rte")), load_rte(shared("rte"), seed=1)
     assert (again.split == pairs.split).all() and (other.split != pairs.split).any()
 

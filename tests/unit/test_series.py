@@ -6,9 +6,11 @@ import gzip
 import hashlib
 import importlib.util
 import lzma
+import os
 import re
 import shutil
 import zipfile
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -18,10 +20,12 @@ import pandas as pd
 import pytest
 import torch
 
-from taskgroup_core.errors import DataError
+from taskgroup_core.errors import DataError, InputError
 from taskgroup_core.models.forecaster import repeated
+from taskgroup_core.problems import series
 from taskgroup_core.problems.forecasting import ETT_PARTS, series_problem, standardisation
-from taskgroup_core.problems.series import ETT, ETT_COLUMNS, load_ett, load_power
+from taskgroup_core.problems.registry import DataFile
+from taskgroup_core.problems.series import ETT, ETT_COLUMNS, SeriesTable, load_ett, load_power
 from taskgroup_core.training.evaluate import evaluate
 from tests.memory import peak
 
@@ -63,6 +67,10 @@ def test_the_official_format_on_a_small_file(tmp_path: Path, name: str) -> None:
         ([HEADER, row(0), row(1).replace("1.25", "1" * 200_000)], "line 3: found field larger than field limit"),
         ([HEADER, row(0).replace("2016", "year")], "line 2: found 'year-07-01 00:00:00'"),
         ([HEADER, row(0), row(1), row(3)], "line 4: found 1800 s after the row before, not 900 s"),
+        ([HEADER, row(2), row(1), row(0)], "line 3: found -900 s after the row before"),
+        ([HEADER, row(0), row(0), row(0)], "line 3: found 0 s after the row before"),
+        ([HEADER, row(0), row(1).replace("1.25", "1e300")], "line 3: found '1e300' in column HULL"),
+        ([HEADER, row(0).replace(":00,", ":00+02:00,", 1)], r"line 2: found '2016-07-01 00:00:00\+02:00'"),
     ],
 )
 def test_a_malformed_file_is_reported_with_its_line(tmp_path: Path, lines: list[str], words: str) -> None:
@@ -85,9 +93,41 @@ def test_missing_and_truncated_files(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "ETTm1.csv").write_bytes(b"\xff\xfe")
     with pytest.raises(DataError, match="bytes that are not ASCII text"):
         load_ett(tmp_path / "ETTm1.csv")
+    with pytest.raises(DataError, match="no row"):
+        load_ett(written(tmp_path, [HEADER]))
+    with pytest.raises(DataError, match="a folder"):
+        load_ett(tmp_path)
+
+
+def test_the_file_in_the_data_folder_is_the_official_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASKGROUP_DATA", str(tmp_path))
     (tmp_path / "ett").mkdir()
-    written(tmp_path / "ett", [HEADER, *map(row, range(5))])
+    path = written(tmp_path / "ett", [HEADER, *map(row, range(5))])
+    with pytest.raises(DataError, match="bytes in place of 10,360,719"):
+        load_ett()
+    known = DataFile("ETTm1.csv", sha256=hashlib.sha256(path.read_bytes()).hexdigest(), size=path.stat().st_size)
+    monkeypatch.setattr(series, "ETT", replace(ETT, files=(known,)))
     assert len(load_ett().values) == 5
+    path.write_bytes(path.read_bytes().replace(b"3.25", b"3.75"))
+    os.utime(path, (1, 1))  # a clock may be too coarse to tell it from the file before
+    with pytest.raises(DataError, match="its SHA-256 is not the official one"):
+        load_ett()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"time": load_power().time[:9]}, "values: found shape"),
+        ({"time": load_power().time[9::-1]}, "time: found steps from -3600"),
+        ({"time": load_power().time[[0, 1, 2, 3, 4, 5, 6, 7, 8, 10]]}, "time: found steps from 3600"),
+        ({"values": np.full((10, 7), np.inf, dtype=np.float32)}, "values: found infinity"),
+    ],
+)
+def test_a_table_of_series_is_checked(change: dict[str, np.ndarray], words: str) -> None:
+    power = load_power()
+    good = SeriesTable("ten", power.names, power.time[:10], power.values[:10])
+    with pytest.raises(InputError, match=words):
+        replace(good, **change)
 
 
 @pytest.mark.skipif(not OFFICIAL.is_file(), reason="needs ../shared/data/ett/ETTm1.csv.gz")

@@ -76,6 +76,28 @@ def test_inputs_and_regression_labels_are_scaled_by_training_rows():
     assert np.allclose(test.label * known.std() + known.mean(), labels[test.input_index, 1], atol=1e-4)
 
 
+def test_a_column_that_is_constant_in_training_is_not_blown_up():
+    inputs, labels, problem = mixed()
+    part = split_of(problem).max(axis=1)
+    inputs[:, 1], labels[:, 1] = 0.1, np.where(np.isnan(labels[:, 1]), np.nan, 0.1)
+    inputs[part == 2, 1] = 0.2
+    tasks = [Task("a"), Task("b", "regression", "r2")]
+    made = table_problem("mixed", inputs, labels, tasks)
+    assert np.array_equal(split_of(made).max(axis=1), part)
+    assert np.allclose(made.inputs[part == 2, 1], 0.1) and np.allclose(made.inputs[part == 0, 1], 0)
+    assert np.allclose(made.train.of_tasks([1]).label, 0)
+
+
+def test_rows_without_a_label_do_not_scale():
+    inputs, labels, _ = mixed()
+    more = np.concatenate([inputs, inputs + 1000])
+    tasks = [Task("a"), Task("b", "regression", "r2")]
+    made = table_problem("mixed", pd.DataFrame(more), np.concatenate([labels, np.full(labels.shape, np.nan)]), tasks)
+    train = made.train.input_index.unique()
+    assert np.allclose(made.inputs[train].mean(dim=0), 0, atol=1e-5)
+    assert np.allclose(made.inputs[train].std(dim=0, correction=0), 1, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("change", "argument"),
     [
@@ -86,6 +108,12 @@ def test_inputs_and_regression_labels_are_scaled_by_training_rows():
         ({"inputs": np.full((5, 1), np.nan)}, "inputs"),
         ({"labels": np.ones((5, 1))}, "train"),
         ({"labels": np.full((5, 1), np.nan)}, "train"),
+        ({"labels": np.array([["a"]] * 5)}, "labels"),
+        ({"inputs": np.array([["a"]] * 5)}, "inputs"),
+        ({"inputs": np.ones((5, 0))}, "inputs"),
+        ({"shares": (0.3, 0.3, 0.2)}, "shares"),
+        ({"shares": (np.nan, 0.2)}, "shares"),
+        ({"width": 0}, "width"),
     ],
 )
 def test_tables_that_do_not_fit(change, argument):
