@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +10,6 @@ from torch import Tensor, nn
 from taskgroup_core.errors import InputError
 from taskgroup_core.seeds import seeded
 
-Build = TypeVar("Build", bound=Callable[[], nn.Module])
 ROWS = 2  # a network may need more than one row at a time
 
 
@@ -52,7 +50,7 @@ def check_build(build: Callable[[], nn.Module], inputs: Tensor, n_outputs: int) 
         raise InputError("build", found, f"Return {wanted}: see `Problem.columns` for the columns of each task.")
 
 
-def tried(build: Build) -> Build:
+def tried(build: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
     """`build` as it is, after one call: options that a network does not take are found where they are given.
 
     Raises
