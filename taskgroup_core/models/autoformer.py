@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from taskgroup_core.checks import check_whole
 from taskgroup_core.errors import InputError
 from taskgroup_core.models.auto_correlation import auto_correlation, decompose
-from taskgroup_core.models.options import check_dropout, check_whole
+from taskgroup_core.models.options import check_dropout
 
 
 class _Attention(nn.Module):

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from taskgroup_core.models.options import check_whole
+from taskgroup_core.checks import check_whole
 
 
 class SeriesHeads(nn.Module):

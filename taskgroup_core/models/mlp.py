@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from taskgroup_core.models.options import check_whole
+from taskgroup_core.checks import check_whole
 
 
 def perceptron(n_features: int, width: int, n_outputs: int) -> nn.Sequential:

@@ -5,17 +5,6 @@ from __future__ import annotations
 from taskgroup_core.errors import InputError
 
 
-def check_whole(name: str, value: object) -> None:
-    """Check a number of neurons, layers or steps.
-
-    Raises
-    ------
-    InputError : no whole number, or one below 1.
-    """
-    if isinstance(value, bool) or not hasattr(value, "__index__") or value.__index__() < 1:
-        raise InputError(name, repr(value), "Use a whole number, 1 or more.")
-
-
 def check_dropout(value: float) -> None:
     """Check a probability of dropping a neuron.
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from taskgroup_core.models.options import check_dropout, check_whole
+from taskgroup_core.checks import check_whole
+from taskgroup_core.models.options import check_dropout
 
 
 def _perceptron(n_inputs: int, width: int, n_outputs: int, dropout: float) -> nn.Sequential:

@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from taskgroup_core.checks import check_whole
 from taskgroup_core.errors import InputError
 from taskgroup_core.examples import Examples
 from taskgroup_core.models.autoformer import Autoformer
 from taskgroup_core.models.forecaster import LinearForecaster
-from taskgroup_core.models.options import check_whole
 from taskgroup_core.problems.build_check import tried
 from taskgroup_core.problems.problem import Problem
 from taskgroup_core.problems.scaling import ROUNDING

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from taskgroup_core.errors import InputError
-from taskgroup_core.runs.paper_methods import MethodSettings
 from taskgroup_core.training.grad_norm import GradNorm
 from taskgroup_core.training.recipe import Recipe
 from taskgroup_core.training.weighting import WEIGHTINGS, Weighting, make_weighting
@@ -22,7 +21,10 @@ class BaselineParameters:
     splits : numbers of networks k that the grouping methods may use.
     alphas : of GradNorm, from which the validation examples choose.
     random : random partitions for each k.
-    every, alpha, m, dimension, C, restarts : see `MethodSettings`.
+    every : steps between two collections of TAG, transfer gain and cosine.
+    alpha, m : size and number of GRAD-TAG's subsets.
+    dimension, C : of its regressions.
+    restarts : of SCA's grouper.
     seed : decides everything random.
 
     Raises
@@ -60,10 +62,9 @@ class BaselineParameters:
         return Recipe(self.epochs, self.batch_size, self.learning_rate, keep="best")
 
     @property
-    def settings(self) -> MethodSettings:
-        """Of the methods; what an affinity takes is trained to the end."""
-        names = ("every", "alpha", "m", "dimension", "C", "restarts")
-        return MethodSettings(replace(self.recipe, keep="last"), **{name: getattr(self, name) for name in names})
+    def affinity_recipe(self) -> Recipe:
+        """Of the trainings that an affinity takes: they go on to the end."""
+        return replace(self.recipe, keep="last")
 
     def weightings(self) -> dict[str, Weighting | None]:
         """Those of one network for all tasks; the sum of losses is None."""

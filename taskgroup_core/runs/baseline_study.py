@@ -85,7 +85,7 @@ def baseline_study(
     seeds = [derive(p.seed, "replicate", r) for r in range(p.replicates)]
     with measured(device) as cost, stages(checkpoint, len(METHODS) + p.replicates, progress) as stage:
         affinities = {
-            name: stage(name, partial(method_affinity, name, problem, p.settings, derive(p.seed, name), device))
+            name: stage(name, partial(method_affinity, name, problem, p, derive(p.seed, name), device))
             for name in METHODS
         }
         rows = _rows(p, problem.n_tasks, affinities, tuple(wider or ()))

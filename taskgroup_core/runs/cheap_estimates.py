@@ -71,11 +71,15 @@ def cheap_estimate(name: str, problem: Problem, p: EstimatorParameters, seed: in
         estimator = make(p.recipe, seed, device, every=p.every, **given)
     else:
         given = _AT_START[name]
-        shared = int((present(problem.table("train")[1]).sum(dim=1) >= 2).sum())
-        samples = p.samples if "inputs" in given else shared
+        samples = p.samples if "inputs" in given else shared_inputs(problem)
         estimator = SampleConvergenceAffinity(samples, seed, device, **given)
     values = estimator.affinity(problem).values
     return {"T": values, "flops": np.array(estimator.flops)}
+
+
+def shared_inputs(problem: Problem) -> int:
+    """Training inputs with labels of two tasks or more: where labels are sparse, few have those of a certain pair."""
+    return int((present(problem.table("train")[1]).sum(dim=1) >= 2).sum())
 
 
 def _scored(

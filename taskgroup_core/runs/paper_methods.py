@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,64 +23,40 @@ from taskgroup_core.grouping.programming import ProgrammingGrouper
 from taskgroup_core.grouping.sdp import SDPGrouper
 from taskgroup_core.matrices import FloatArray
 from taskgroup_core.problems.problem import Problem
+from taskgroup_core.runs.baseline_parameters import BaselineParameters
+from taskgroup_core.runs.cheap_estimates import shared_inputs
 from taskgroup_core.runs.record import Arrays
-from taskgroup_core.scores import present
 from taskgroup_core.subsets import pairs, sample_subsets
-from taskgroup_core.training.recipe import Recipe
+
+_Estimate = Callable[[Problem, BaselineParameters, int, torch.device], tuple[Any, int]]
 
 
-@dataclass(frozen=True)
-class MethodSettings:
-    """What the estimators are given.
-
-    Parameters
-    ----------
-    recipe : of every training that an affinity takes.
-    every : steps between two collections of TAG, transfer gain and cosine.
-    alpha, m : size and number of GRAD-TAG's subsets.
-    dimension, C : of its regressions.
-    restarts : of SCA's grouper.
-    """
-
-    recipe: Recipe
-    every: int = 10
-    alpha: int = 4
-    m: int = 200
-    dimension: int = 100
-    C: float = 1.0
-    restarts: int = 4
-
-
-def _grad_tag(problem: Problem, s: MethodSettings, seed: int, device: torch.device) -> tuple[Any, int]:
-    meta, spent = meta_initialisations(problem, s.recipe, 1, seed, device)
-    estimate = GradTAE(problem, meta, dimension=s.dimension, C=s.C, seed=seed, device=device, meta_flops=spent[0])
-    scores = estimate.scores(sample_subsets(problem.n_tasks, s.alpha, s.m, seed))
+def _grad_tag(problem: Problem, p: BaselineParameters, seed: int, device: torch.device) -> tuple[Any, int]:
+    meta, spent = meta_initialisations(problem, p.affinity_recipe, 1, seed, device)
+    estimate = GradTAE(problem, meta, dimension=p.dimension, C=p.C, seed=seed, device=device, meta_flops=spent[0])
+    scores = estimate.scores(sample_subsets(problem.n_tasks, p.alpha, p.m, seed))
     return higher_order_affinity(scores["score"]), estimate.flops
 
 
-def _hoa(problem: Problem, s: MethodSettings, seed: int, device: torch.device) -> tuple[Any, int]:
-    trained = FullTraining(problem, s.recipe, seed, device)
+def _hoa(problem: Problem, p: BaselineParameters, seed: int, device: torch.device) -> tuple[Any, int]:
+    trained = FullTraining(problem, p.affinity_recipe, seed, device)
     return pairwise_affinity(trained.scores(pairs(problem.n_tasks))["score"]), trained.flops
 
 
-def _collected(
-    make: Callable[..., Any], **settings: Any
-) -> Callable[[Problem, MethodSettings, int, torch.device], tuple[Any, int]]:
-    def estimate(problem: Problem, s: MethodSettings, seed: int, device: torch.device) -> tuple[Any, int]:
-        estimator = make(s.recipe, seed, device, every=s.every, **settings)
+def _collected(make: Callable[..., Any], **settings: Any) -> _Estimate:
+    def estimate(problem: Problem, p: BaselineParameters, seed: int, device: torch.device) -> tuple[Any, int]:
+        estimator = make(p.affinity_recipe, seed, device, every=p.every, **settings)
         return estimator.affinity(problem), estimator.flops
 
     return estimate
 
 
-def _sca(problem: Problem, _: MethodSettings, seed: int, device: torch.device) -> tuple[Any, int]:
-    # All inputs from which two tasks can be compared: where labels are sparse, few have those of a certain pair.
-    shared = int((present(problem.table("train")[1]).sum(dim=1) >= 2).sum())
-    estimator = SampleConvergenceAffinity(shared, seed, device)
+def _sca(problem: Problem, _: BaselineParameters, seed: int, device: torch.device) -> tuple[Any, int]:
+    estimator = SampleConvergenceAffinity(shared_inputs(problem), seed, device)
     return estimator.affinity(problem), estimator.flops
 
 
-_ESTIMATES: Mapping[str, Callable[[Problem, MethodSettings, int, torch.device], tuple[Any, int]]] = {
+_ESTIMATES: Mapping[str, _Estimate] = {
     "GRAD-TAG": _grad_tag,
     "TAG": _collected(LookaheadAffinity),
     "transfer gain": _collected(TransferGainAffinity, diagonal="double"),
@@ -92,19 +67,21 @@ _ESTIMATES: Mapping[str, Callable[[Problem, MethodSettings, int, torch.device], 
 METHODS = tuple(_ESTIMATES)
 
 
-def method_affinity(name: str, problem: Problem, settings: MethodSettings, seed: int, device: torch.device) -> Arrays:
+def method_affinity(
+    name: str, problem: Problem, parameters: BaselineParameters, seed: int, device: torch.device
+) -> Arrays:
     """The affinity a method groups by: "T" with shape (n, n), [target, source], and "flops".
 
     Parameters
     ----------
     name : one of `METHODS`: the four papers', TAG's baseline by gradient cosines, and HOA, which trains all pairs.
-    problem, settings, seed, device : what is estimated, how and where.
+    problem, parameters, seed, device : what is estimated, how and where.
 
     Raises
     ------
     InputError : see the estimators.
     """
-    affinity, flops = _ESTIMATES[name](problem, settings, seed, device)
+    affinity, flops = _ESTIMATES[name](problem, parameters, seed, device)
     return {"T": affinity.values, "flops": np.array(flops)}
 
 

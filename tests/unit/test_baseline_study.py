@@ -103,7 +103,7 @@ def test_alone_and_with_surgery(record):
 
 def test_groups_are_those_of_estimator_and_grouper(record):
     for name in METHODS:
-        one = method_affinity(name, problem(), ASKED.settings, derive(ASKED.seed, name), CPU)
+        one = method_affinity(name, problem(), ASKED, derive(ASKED.seed, name), CPU)
         np.testing.assert_array_equal(record.arrays[f"affinity.{name}"], one["T"])
         _, row = row_of(record, name=name, kind="groups")
         grouping = method_groups(name, one["T"], 2, 1, derive(ASKED.seed, "groups", name, 2))
